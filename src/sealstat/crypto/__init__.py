@@ -1,0 +1,1 @@
+"""Identities, signatures and statements, sealing, key shares. Pure, but for the keystore file."""
