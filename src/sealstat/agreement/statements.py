@@ -1,0 +1,246 @@
+"""The body of every statement type. What one means is replay.py's work; here is only its form."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from sealstat.agreement.model import Agreement, Identifier
+from sealstat.agreement.periods import Period
+from sealstat.crypto.cards import Base64, Digest, InstanceCard, Name, PartyCard, SealingKey, Strict, first_problem
+from sealstat.crypto.errors import MalformedError
+from sealstat.crypto.statement import Statement
+
+Why = Annotated[str, Field(min_length=1, max_length=1000)]
+Nonce = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]  # 32 random bytes
+Note = Annotated[str, Field(max_length=16 * 1024)]
+Counter = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+
+
+class Approval(Strict):
+    """An approver has read this text of the agreement: anyone can render it again and compare."""
+
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}$")]
+    renderer: Annotated[str, Field(max_length=64)]
+    explained: Digest
+
+
+class Successor(Strict):
+    """Said under the old agreement: another one takes its place."""
+
+    new: Digest
+
+
+class Withdrawal(Strict):
+    """An approver ends the agreement."""
+
+    why: Why
+
+
+class Replacement(Strict):
+    """From its leaf on, a party's card is another one."""
+
+    old: Digest
+    new: PartyCard
+    rehearsal: bool = False
+
+
+class LinkageShare(Strict):
+    """One provider's contribution to the key under which a group makes its pseudonyms for a period."""
+
+    group: Name
+    period: Period
+    commitment: Digest
+    sealed: dict[Name, Base64]
+
+
+class Parts(Strict):
+    """A sealed table's ciphertext: how many parts, and the digest of the blob that lists their sizes and digests."""
+
+    count: Annotated[int, Field(ge=1, le=100_000)]
+    digest: Digest
+
+
+class Delivery(Strict):
+    """A sealed table is with the host; its key stays with the provider."""
+
+    dataset: Name
+    period: Period
+    table: Annotated[Identifier, Field(alias="schema")]
+    parts: Parts
+    key_check: Digest
+    linkage_check: Digest | None = None
+    rows: Count | None = None
+    size: Count | None = None
+
+
+class Expiry(Strict):
+    """The owner destroyed the key of a delivery."""
+
+    delivery: Digest
+
+
+class Deleted(Strict):
+    """The host deleted the ciphertext of a delivery."""
+
+    delivery: Digest
+
+
+class RunRequest(Strict):
+    """A runner asks for one run of a task over named deliveries."""
+
+    task: Name
+    period: Period
+    purpose: Name
+    deliveries: Annotated[list[Digest], Field(min_length=1, max_length=64)]
+    parameters: dict[Identifier, Any] = {}
+    nonce: Nonce
+
+
+class Challenge(Strict):
+    """An owner or holder will answer evidence that names this nonce, for counter c of the request's task."""
+
+    request: Digest
+    c: Counter
+    nonce: Nonce
+    checkpoint: Note
+    seal_to: SealingKey | None = None
+
+
+class EnclaveEvidence(Strict):
+    """An instance shows what it is: evidence over its card, its request, what it has read and who challenged it."""
+
+    request: Digest
+    card: InstanceCard
+    checkpoint: Note
+    challenges: Annotated[list[Digest], Field(min_length=1, max_length=64)]
+    kind: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+    evidence: Base64
+    collateral: Base64
+
+
+class KeyRelease(Strict):
+    """An owner gives a delivery's key to one instance."""
+
+    request: Digest
+    c: Counter
+    delivery: Digest
+    instance: Digest
+    sealed: Base64
+
+
+class Output(Strict):
+    """One released table: its ciphertext, a salted commitment to its plaintext, its key parts for its consumers."""
+
+    table: Identifier
+    parts: Parts
+    commitment: Digest
+    keys: dict[Name, Base64]
+
+
+class SealedShare(Strict):
+    """A holder's share of a key, and a MAC under the share, so that a bad one names its giver."""
+
+    sealed: Base64
+    mac: Digest
+
+
+class RunRecord(Strict):
+    """What an instance did. Nothing in it is derived from data."""
+
+    request: Digest
+    c: Counter
+    deliveries: list[Digest]
+    evidence: Digest
+    releases: list[Digest]
+    measurement: Digest
+    statistic: Identifier
+    version: Annotated[int, Field(ge=1)]
+    parameters: dict[Identifier, Any]
+    rules: dict[Identifier, dict[str, Any]]
+    outputs: Annotated[list[Output], Field(min_length=1, max_length=64)]
+    shares: dict[Name, SealedShare]
+
+
+REFUSALS = (
+    "agreement",  # not active, withdrawn, superseded
+    "request",  # role, purpose, period, parameters, runs left
+    "deliveries",  # missing, replaced, expired, unequal linkage checks
+    "evidence",  # the instance cannot show what the agreement asks
+    "linkage",  # a contribution does not open to its commitment
+    "data",  # once a delivery was opened, the only reason
+    "owner",  # a person stopped the release
+)
+
+
+class Refusal(Strict):
+    """No: of a request by its instance, of a record or contribution by a party; never with a value from data."""
+
+    of: Digest
+    reason: Literal["agreement", "request", "deliveries", "evidence", "linkage", "data", "owner"]
+    giver: Name | None = None  # of a contribution that does not open
+    why: Why | None = None  # a person's cause
+    sealed: dict[Name, Base64] = {}  # detail for the owner of a delivery at fault
+
+
+class Abandon(Strict):
+    """An instance has gone silent: it is over."""
+
+    instance: Digest
+
+
+class Kept(Strict):
+    """A keeper has all ciphertexts a record names on its own disk."""
+
+    record: Digest
+
+
+class ResultRelease(Strict):
+    """A holder gives its share of a result key to the consumers."""
+
+    record: Digest
+    shares: dict[Name, Base64]
+
+
+class Acknowledgement(Strict):
+    """A consumer has opened the results and found them as committed."""
+
+    record: Digest
+
+
+BODIES: dict[str, type[Strict]] = {
+    "agreement": Agreement,
+    "approval": Approval,
+    "successor": Successor,
+    "withdrawal": Withdrawal,
+    "replacement": Replacement,
+    "linkage-share": LinkageShare,
+    "delivery": Delivery,
+    "expiry": Expiry,
+    "deleted": Deleted,
+    "run-request": RunRequest,
+    "challenge": Challenge,
+    "enclave-evidence": EnclaveEvidence,
+    "key-release": KeyRelease,
+    "run-record": RunRecord,
+    "refusal": Refusal,
+    "abandon": Abandon,
+    "kept": Kept,
+    "result-release": ResultRelease,
+    "acknowledgement": Acknowledgement,
+}
+
+
+def parse_body(statement: Statement) -> Strict:
+    """The body of a statement by its type's model.
+
+    Raises:
+        MalformedError: unknown type or field, wrong type, out of range.
+    """
+    model = BODIES.get(statement.type)
+    if model is None:
+        raise MalformedError(f"unknown statement type {statement.type}")
+    try:
+        return model.model_validate(statement.body)
+    except ValidationError as error:
+        raise MalformedError(f"not a {statement.type}: {first_problem(error)}") from error
