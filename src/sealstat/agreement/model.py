@@ -1,4 +1,4 @@
-"""What the parties sign: the agreement as a value. Reading it from YAML is draft.py's work, judging it is check.py's."""
+"""What the parties sign: the agreement as a value. Reading it from YAML is draft.py's work, judging it check.py's."""
 
 import re
 from datetime import UTC, date, datetime, time
