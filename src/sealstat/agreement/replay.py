@@ -1,0 +1,546 @@
+"""What a log of statements means: read leaf by leaf, the same for enclave, agents, verifier and host.
+
+Everything here is decided from the log alone (protocol.md sections 3 to 8): no clock, no network, no data. So
+all who read the same leaves come to the same counter, the same live instance and the same record that counts,
+also when one has read further than another. Clocks come in only where the protocol says so, as arguments.
+"""
+
+import builtins
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar, Generic, TypeVar
+
+from sealstat.agreement import statements as body
+from sealstat.agreement.model import Agreement, Task
+from sealstat.agreement.periods import kind_of
+from sealstat.crypto import statement as envelopes
+from sealstat.crypto.cards import PartyCard, SigningKeys, Strict, fingerprint
+from sealstat.crypto.errors import CryptoError, MalformedError
+from sealstat.crypto.statement import Statement
+
+T = TypeVar("T")
+B_co = TypeVar("B_co", bound=Strict, covariant=True)
+
+
+class ReplayError(Exception):
+    """The log cannot be read to its end: a body is missing or of an unknown kind. Nothing may be concluded."""
+
+
+class Void(Exception):  # noqa: N818 - "void" is the protocol's word
+    """A statement that is there and wrong: it is reported, means nothing, and blocks nothing."""
+
+
+class InactiveError(Exception):
+    """The agreement does not hold: approvals are missing, it was withdrawn or superseded, or its time is not now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[B_co]):
+    """A statement that has its place in the log, with its body typed."""
+
+    index: int
+    id: str
+    agreement: str
+    by: str  # name of the party, "host", or an instance's fingerprint
+    body: B_co
+
+
+@dataclass(slots=True)
+class Instance:
+    """What the log says of one enclave instance."""
+
+    fingerprint: str
+    evidence: Entry[body.EnclaveEvidence]
+    request: Entry[body.RunRequest]
+    c: int
+    releases: dict[str, Entry[body.KeyRelease]] = field(default_factory=dict)  # by delivery
+    record: Entry[body.RunRecord] | None = None
+    over: bool = False
+
+    @property
+    def task(self) -> str:
+        """The name of the task it works for."""
+        return self.request.body.task
+
+    @property
+    def first_release(self) -> int | None:
+        """The leaf of the first key-release to it, which decides who is live."""
+        return min((entry.index for entry in self.releases.values()), default=None)
+
+
+@dataclass(slots=True)
+class TaskState:
+    """Counter and records of one task; both go on over versions of the agreement."""
+
+    counter: int = 0
+    counting: list[str] = field(default_factory=list)  # ids of the records that count, by c
+
+
+@dataclass(slots=True)
+class DeliveryState:
+    """A delivery and what became of it."""
+
+    entry: Entry[body.Delivery]
+    named: bool = False  # a run-request has named it: from then on it cannot be replaced
+    replaced: bool = False
+    expired: bool = False
+
+
+class View:
+    """All that follows from the leaves read so far about one agreement and those it supersedes."""
+
+    def __init__(self, chain: Iterable[Statement]) -> None:
+        """Start at leaf 0 with the agreement and its predecessors, newest first, each already checked by its id."""
+        self.chain: dict[str, Agreement] = {}
+        for statement in chain:
+            agreement = body.parse_body(statement)
+            if not isinstance(agreement, Agreement):
+                raise MalformedError("the chain of agreements holds something else")
+            self.chain[statement.id] = agreement
+        self.id = next(iter(self.chain))
+        self.agreement = self.chain[self.id]
+        self.size = 0
+        self.entries: dict[str, Entry[Strict]] = {}
+        self.statements: dict[str, Statement] = {}
+        self.void: dict[str, tuple[int, str]] = {}  # id: its leaf, what is wrong with it
+        self.cards: dict[str, dict[str, PartyCard]] = {}  # by agreement and name, those in force
+        self._keys: dict[str, SigningKeys] = {}  # of every card ever in force, by fingerprint
+        for id, agreement in self.chain.items():
+            self.cards[id] = {name: party.card for name, party in agreement.parties.items()}
+            for card in (*self.cards[id].values(), agreement.host.card):
+                self._keys[fingerprint(card)] = card.keys
+        self.proposed: set[str] = set()
+        self.approvals: dict[str, set[str]] = {id: set() for id in self.chain}
+        self.successors: dict[str, dict[str, set[str]]] = {id: {} for id in self.chain}
+        self.withdrawals: dict[str, Entry[body.Withdrawal]] = {}
+        self.linkage: dict[tuple[str, str, str], dict[str, Entry[body.LinkageShare]]] = {}
+        self.deliveries: dict[str, DeliveryState] = {}
+        self.requests: dict[str, Entry[body.RunRequest]] = {}
+        self.challenges: dict[str, Entry[body.Challenge]] = {}
+        self.instances: dict[str, Instance] = {}
+        self.tasks: dict[str, TaskState] = {}
+        self.records: dict[str, tuple[Entry[body.RunRecord], Instance]] = {}
+        self.kept: dict[str, set[str]] = {}
+        self.result_releases: dict[str, dict[str, Entry[body.ResultRelease]]] = {}
+        self.refusals: dict[str, list[Entry[body.Refusal]]] = {}
+        self.acknowledged: dict[str, set[str]] = {}
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def concerns(self, entry: bytes) -> tuple[str, str] | None:
+        """(id, type) of a log entry that belongs to this agreement or one it supersedes, else None."""
+        try:
+            agreement, id, type = envelopes.parse_leaf(entry)
+        except MalformedError:
+            return None  # a leaf of no agreement binds nobody
+        return (id, type) if agreement in self.chain else None
+
+    def skip(self) -> None:
+        """Go past a leaf of another agreement."""
+        self.size += 1
+
+    def add(self, id: str, type: str, envelope: bytes | None) -> None:
+        """Read the next leaf, with the statement's body as somebody delivered it.
+
+        Raises:
+            ReplayError: the body is missing (or is another one, or unsigned), or its type is unknown.
+        """
+        index = self.size
+        if id in self.entries or id in self.void:
+            self.size += 1  # of equal ids the first leaf counts
+            return
+        if type not in body.BODIES:
+            raise ReplayError(f"leaf {index} has a statement of unknown type {type}: this version cannot judge it")
+        if envelope is None:
+            raise ReplayError(f"the statement of leaf {index} ({type}) is missing: the host must produce it")
+        try:
+            statement = self.authentic(envelope)
+            if (statement.id, statement.type) != (id, type):
+                raise MalformedError("another statement stands in its place")
+        except CryptoError as error:
+            raise ReplayError(f"the statement of leaf {index} ({type}) is not what the log says: {error}") from error
+        self.size += 1
+        try:
+            self._take(index, statement)
+        except (MalformedError, Void) as error:
+            self.void[id] = (index, str(error))
+
+    def foresee(self, pending: Iterable[Statement]) -> "View":
+        """This view, as if statements that were sent but have no leaf yet stood at its end (section 6)."""
+        unchanging = [*self.chain.values(), *self.entries.values(), *self.statements.values()]
+        view = deepcopy(self, {builtins.id(value): value for value in unchanging})
+        for statement in pending:
+            view.add(statement.id, statement.type, statement.to_bytes())
+        return view
+
+    def authentic(self, envelope: bytes) -> Statement:
+        """The statement in an envelope, signed by every key of a card that is or was in force here.
+
+        Raises:
+            CryptoError: its form or a signature is wrong, or its signer has no card here.
+        """
+        statement = envelopes.parse(envelope)
+        if statement.type == "enclave-evidence":  # an instance's card stands in its evidence
+            evidence = body.parse_body(statement)
+            assert isinstance(evidence, body.EnclaveEvidence)
+            if fingerprint(evidence.card) != statement.by:
+                raise MalformedError("evidence is signed by another key than the one it shows")
+            statement.verify(evidence.card.keys)
+            return statement
+        if statement.by not in self._keys:
+            raise MalformedError("its signer has no card here")
+        statement.verify(self._keys[statement.by])
+        return statement
+
+    def _take(self, index: int, statement: Statement) -> None:
+        agreement = statement.frame.agreement or statement.id
+        if statement.type == "agreement":
+            self.proposed.add(agreement)
+        _require(agreement in self.proposed, "a statement ahead of its agreement")
+        signer = self._signer(statement, agreement)
+        entry = Entry(index, statement.id, agreement, signer, body.parse_body(statement))
+        if statement.type in self._MEANING:
+            self._MEANING[statement.type](self, entry)
+        self.entries[entry.id] = entry
+        self.statements[entry.id] = statement
+
+    def _signer(self, statement: Statement, agreement: str) -> str:
+        if statement.type == "enclave-evidence" or statement.by in self.instances:
+            return statement.by
+        if statement.by == fingerprint(self.chain[agreement].host.card):
+            return "host"
+        return _known(self.who(statement.by, agreement), "its signer's card is not in force")
+
+    # -- what each statement means -----------------------------------------------------------------------------
+
+    def _on_approval(self, entry: Entry[body.Approval]) -> None:
+        _require(entry.by in self._needed_approvers(entry.agreement), "an approval by somebody who is no approver")
+        self.approvals[entry.agreement].add(entry.by)
+
+    def _on_successor(self, entry: Entry[body.Successor]) -> None:
+        _require(entry.by in self.terms(entry).roles.approvers, "a successor named by somebody who is no approver")
+        self.successors[entry.agreement].setdefault(entry.body.new, set()).add(entry.by)
+
+    def _on_withdrawal(self, entry: Entry[body.Withdrawal]) -> None:
+        _require(entry.by in self.terms(entry).roles.approvers, "a withdrawal by somebody who is no approver")
+        self.withdrawals.setdefault(entry.agreement, entry)
+
+    def _on_replacement(self, entry: Entry[body.Replacement]) -> None:
+        cards, new = self.cards[entry.agreement], entry.body.new
+        _require(entry.by in cards and fingerprint(cards[entry.by]) == entry.body.old, "a card that is not in force")
+        _require(new.name == entry.by, "a replacement by a card of another name")
+        _require(fingerprint(new) not in self._keys, "a replacement by a card that was used before")
+        if not entry.body.rehearsal:
+            cards[entry.by] = new
+            self._keys[fingerprint(new)] = new.keys
+
+    def _on_linkage_share(self, entry: Entry[body.LinkageShare]) -> None:
+        group = _known(self.terms(entry).pseudonyms.get(entry.body.group), "a linkage share for an unknown group")
+        others = sorted(set(group.shared_by) - {entry.by})
+        _require(entry.by in group.shared_by, "a linkage share by somebody outside the group")
+        _require(sorted(entry.body.sealed) == others, "a linkage share that is not sealed to each other provider")
+        # the first in the log is the one: a second contribution would change the key under deliveries already made
+        shares = self.linkage.setdefault((entry.agreement, entry.body.group, entry.body.period), {})
+        _require(entry.by not in shares, "a second linkage share for the same period")
+        shares[entry.by] = entry
+
+    def _on_delivery(self, entry: Entry[body.Delivery]) -> None:
+        said = entry.body
+        dataset = _known(self.terms(entry).datasets.get(said.dataset), "a delivery of an unknown dataset")
+        _require(dataset.provider == entry.by, "a delivery by somebody who is not its provider")
+        _require(said.table == dataset.table, "a delivery under another schema than the agreement's")
+        _require(kind_of(said.period) == dataset.period, "a delivery for another kind of period")
+        _require((said.linkage_check is None) == (dataset.pseudonym is None), "a delivery with the wrong linkage check")
+        for what, value in (("rows", said.rows), ("size", said.size)):
+            _require((value is not None) == (what in dataset.listed), f"a delivery lists {what} against the agreement")
+        earlier = self.in_force(said.dataset, said.period, entry.agreement)
+        if earlier is not None:
+            _require(dataset.replaceable and not earlier.named, "a second delivery for the same period")
+            earlier.replaced = True
+        self.deliveries[entry.id] = DeliveryState(entry)
+
+    def _on_expiry(self, entry: Entry[body.Expiry]) -> None:
+        delivery = _known(self.deliveries.get(entry.body.delivery), "an expiry of an unknown delivery")
+        _require(delivery.entry.by == entry.by, "an expiry of somebody else's delivery")
+        delivery.expired = True
+
+    def _on_deleted(self, entry: Entry[body.Deleted]) -> None:
+        _require(entry.by == "host", "a deletion that the host did not sign")
+
+    def _on_run_request(self, entry: Entry[body.RunRequest]) -> None:
+        said, terms = entry.body, self.terms(entry)
+        task = _known(terms.tasks.get(said.task), "a run-request for an unknown task")
+        _require(entry.by in task.runners, "a run-request by somebody who is no runner of the task")
+        purposes = {purpose.id for purpose in terms.purpose}
+        _require(said.purpose in purposes, "a run-request for a purpose that the agreement does not list")
+        closed = set(said.parameters) - set(task.open_parameters)
+        _require(not closed, "a run-request sets a parameter that the agreement does not leave open")
+        wanted = [self.in_force(dataset, said.period, entry.agreement) for dataset in task.inputs.values()]
+        found = [delivery for delivery in wanted if delivery is not None]
+        complete = len(found) == len(wanted) and said.deliveries == [delivery.entry.id for delivery in found]
+        _require(complete, "a run-request that does not name the deliveries in force for its period")
+        for delivery in found:
+            delivery.named = True
+        self.requests[entry.id] = entry
+
+    def _on_challenge(self, entry: Entry[body.Challenge]) -> None:
+        request = self._request(entry.body.request)
+        holder = entry.by in self.task(request).holders.of
+        _require(holder or entry.by in self.terms(request).owners(request.body.task), "a challenge by a bystander")
+        _require(holder == (entry.body.seal_to is not None), "a holder's challenge, and only that, has a sealing key")
+        self.challenges[entry.id] = entry
+
+    def _on_evidence(self, entry: Entry[body.EnclaveEvidence]) -> None:
+        said, request = entry.body, self._request(entry.body.request)
+        _require(said.challenges == sorted(set(said.challenges)), "evidence that lists its challenges out of order")
+        named = [_known(self.challenges.get(id), "evidence for an unknown challenge") for id in said.challenges]
+        _require(all(found.body.request == request.id for found in named), "evidence for another request's challenge")
+        counters = {found.body.c for found in named}
+        _require(len(counters) == 1, "evidence over challenges for different counters")
+        instance = Instance(entry.by, entry, request, counters.pop())
+        instance.over = instance.c < self.counter(instance.task)
+        _require(entry.by not in self.instances, "a second evidence of the same instance")
+        self.instances[entry.by] = instance
+        self._keys[entry.by] = said.card.keys
+
+    def _on_key_release(self, entry: Entry[body.KeyRelease]) -> None:
+        instance = _known(self.instances.get(entry.body.instance), "a key-release ahead of its instance's evidence")
+        delivery = _known(self.deliveries.get(entry.body.delivery), "a key-release of an unknown delivery")
+        _require(delivery.entry.by == entry.by, "a key-release by somebody who is not the owner")
+        _require(entry.body.request == instance.request.id, "a key-release for another request than the instance's")
+        _require(delivery.entry.id in instance.request.body.deliveries, "a key-release of a delivery not asked for")
+        # it is nothing where its c is not the counter at its leaf
+        current = entry.body.c == instance.c == self.counter(instance.task)
+        _require(current and not instance.over, "a key-release to an instance that is over")
+        instance.releases.setdefault(entry.body.delivery, entry)
+
+    def _on_run_record(self, entry: Entry[body.RunRecord]) -> None:
+        said, instance = entry.body, _known(self.instances.get(entry.by), "a run-record by no instance")
+        _require(instance.record is None, "a run-record that is not the first of its instance")
+        instance.record = entry
+        _require(self.live(instance.task) is instance, "a run-record of an instance that is not live")
+        needed = instance.request.body.deliveries
+        _require(all(id in instance.releases for id in needed), "a run-record without the key of every owner")
+        bound = (instance.request.id, instance.c, needed, instance.evidence.id)
+        _require((said.request, said.c, said.deliveries, said.evidence) == bound, "a run-record of another run")
+        released = [instance.releases[id].id for id in needed]
+        _require(said.releases == released, "a run-record that names other key-releases")
+        self.records[entry.id] = (entry, instance)
+        self._settle(entry.id)
+
+    def _on_refusal(self, entry: Entry[body.Refusal]) -> None:
+        instance, of = self.instances.get(entry.by), entry.body.of
+        if instance is not None:
+            _require(of == instance.request.id, "a refusal of another request than the instance's")
+            instance.over = True
+        elif of in self.records:
+            owners = self.terms(entry).owners(self.records[of][1].task)
+            _require(entry.by in owners, "a refusal of a record by somebody who owns none of its inputs")
+        else:
+            shares = [share for group in self.linkage.values() for share in group.values() if share.id == of]
+            others = {name for share in shares for name in share.body.sealed}
+            _require(entry.by in others, "a refusal of something that is not its signer's to refuse")
+        self.refusals.setdefault(of, []).append(entry)
+
+    def _on_abandon(self, entry: Entry[body.Abandon]) -> None:
+        instance = _known(self.instances.get(entry.body.instance), "an abandon of an unknown instance")
+        task, owners = self.task(instance.request), self.terms(entry).owners(instance.task)
+        _require(entry.by in {*task.runners, *task.holders.of, *owners}, "an abandon by a bystander")
+        instance.over = True  # a record of it that counts stays: no statement undoes that (section 8)
+
+    def _on_kept(self, entry: Entry[body.Kept]) -> None:
+        _, instance = _known(self.records.get(entry.body.record), "a kept of something that is no run-record")
+        _require(entry.by in self.task(instance.request).keepers, "a kept by somebody who is no keeper")
+        self.kept.setdefault(entry.body.record, set()).add(entry.by)
+        self._settle(entry.body.record)
+
+    def _on_result_release(self, entry: Entry[body.ResultRelease]) -> None:
+        _, instance = _known(self.records.get(entry.body.record), "a result-release of something that is no record")
+        _require(entry.by in self.task(instance.request).holders.of, "a result-release by somebody who is no holder")
+        _require(self.counts(entry.body.record), "a result-release of a record that does not count")
+        self.result_releases.setdefault(entry.body.record, {}).setdefault(entry.by, entry)
+
+    def _on_acknowledgement(self, entry: Entry[body.Acknowledgement]) -> None:
+        _, instance = _known(self.records.get(entry.body.record), "an acknowledgement of no record")
+        _require(entry.by in self.terms(entry).consumers(instance.task), "an acknowledgement by no consumer")
+        self.acknowledged.setdefault(entry.body.record, set()).add(entry.by)
+
+    _MEANING: ClassVar[dict[str, Callable[..., None]]] = {
+        "approval": _on_approval,
+        "successor": _on_successor,
+        "withdrawal": _on_withdrawal,
+        "replacement": _on_replacement,
+        "linkage-share": _on_linkage_share,
+        "delivery": _on_delivery,
+        "expiry": _on_expiry,
+        "deleted": _on_deleted,
+        "run-request": _on_run_request,
+        "challenge": _on_challenge,
+        "enclave-evidence": _on_evidence,
+        "key-release": _on_key_release,
+        "run-record": _on_run_record,
+        "refusal": _on_refusal,
+        "abandon": _on_abandon,
+        "kept": _on_kept,
+        "result-release": _on_result_release,
+        "acknowledgement": _on_acknowledgement,
+    }
+
+    def _settle(self, id: str) -> None:
+        """Let a record count, if at this leaf it does: kept by all needed, still live, no withdrawal before."""
+        record, instance = self.records[id]
+        needed = set(self.terms(record).needed_keepers(instance.task))
+        if needed - self.kept.get(id, set()) or self.live(instance.task) is not instance:
+            return
+        if record.agreement in self.withdrawals or self.superseded(record.agreement):
+            return
+        state = self.tasks.setdefault(instance.task, TaskState())
+        state.counter += 1
+        state.counting.append(id)
+        for other in self.instances.values():
+            if other.task == instance.task and other.c < state.counter:
+                other.over = True
+
+    # -- questions -----------------------------------------------------------------------------------------------
+
+    def terms(self, entry: Entry[Strict]) -> Agreement:
+        """The agreement under which something was said."""
+        return self.chain[entry.agreement]
+
+    def task(self, request: Entry[body.RunRequest]) -> Task:
+        """The task that a request asks for."""
+        return self.terms(request).tasks[request.body.task]
+
+    def who(self, by: str, agreement: str | None = None) -> str | None:
+        """The name of the party whose card in force has this fingerprint."""
+        for name, card in self.cards[agreement or self.id].items():
+            if fingerprint(card) == by:
+                return name
+        return None
+
+    def counter(self, task: str) -> int:
+        """How many run-records of the task count."""
+        return self.tasks[task].counter if task in self.tasks else 0
+
+    def live(self, task: str) -> Instance | None:
+        """Of the instances for the current counter that are not over, the one first released to."""
+        started = [
+            (instance.first_release, instance.fingerprint)
+            for instance in self.instances.values()
+            if instance.task == task
+            and not instance.over
+            and instance.c == self.counter(task)
+            and instance.first_release is not None
+        ]
+        return self.instances[min(started)[1]] if started else None
+
+    def counts(self, record: str) -> bool:
+        """Whether a run-record counts; once it does it always will."""
+        return any(record in state.counting for state in self.tasks.values())
+
+    def counting_record(self, request: str) -> Entry[body.RunRecord] | None:
+        """The record that answered a request, if one counts."""
+        for id, (entry, _) in self.records.items():
+            if entry.body.request == request and self.counts(id):
+                return entry
+        return None
+
+    def runs_left(self, request: Entry[body.RunRequest]) -> int:
+        """How many more records may count for a request's task and period."""
+        same = [entry for entry in self.requests.values() if _asks_alike(entry, request)]
+        return self.task(request).runs_per_period - sum(self.counting_record(entry.id) is not None for entry in same)
+
+    def data_refusals_left(self, request: Entry[body.RunRequest]) -> int:
+        """How many more runs of a task and period may end in a refusal after a delivery was opened."""
+        used = [
+            refusal
+            for entry in self.requests.values()
+            if _asks_alike(entry, request)
+            for refusal in self.refusals.get(entry.id, [])
+            if refusal.body.reason == "data"
+        ]
+        return self.task(request).data_refusals - len(used)
+
+    def in_force(self, dataset: str, period: str, agreement: str | None = None) -> DeliveryState | None:
+        """The delivery that stands for a dataset and period."""
+        for state in self.deliveries.values():
+            said = state.entry.body
+            if state.entry.agreement == (agreement or self.id) and (said.dataset, said.period) == (dataset, period):
+                if not state.replaced and not state.expired:
+                    return state
+        return None
+
+    def check_request(self, id: str) -> Entry[body.RunRequest]:
+        """Check that a request may (still) be run: known, its deliveries in force, runs and refusals left.
+
+        Raises:
+            Void: with the reason.
+        """
+        request = self._request(id)
+        states = [self.deliveries[delivery] for delivery in request.body.deliveries]
+        in_force = not any(state.replaced or state.expired for state in states)
+        _require(in_force, "a delivery that the request names was replaced or has expired")
+        checks = {state.entry.body.linkage_check for state in states} - {None}
+        _require(len(checks) <= 1, "the deliveries were not made under one linkage key")
+        _require(self.runs_left(request) > 0, "no run is left for this task and period")
+        _require(self.data_refusals_left(request) > 0, "too many runs of this period ended in a refusal over the data")
+        return request
+
+    def contributions(self, group: str, period: str) -> dict[str, Entry[body.LinkageShare]]:
+        """The linkage shares of a group for a period, by provider."""
+        return self.linkage.get((self.id, group, period), {})
+
+    def superseded(self, agreement: str | None = None) -> bool:
+        """Whether all approvers of an agreement have named one successor."""
+        approvers = set(self.chain[agreement or self.id].roles.approvers)
+        return any(approvers <= names for names in self.successors[agreement or self.id].values())
+
+    def missing_approvals(self) -> list[str]:
+        """The approvers, of this version and the one before, who have not approved yet."""
+        return sorted(self._needed_approvers(self.id) - self.approvals[self.id])
+
+    def check_active(self, now: datetime) -> None:
+        """Check that the agreement holds at a time of the caller's clock.
+
+        Raises:
+            InactiveError: with the reason.
+        """
+        valid = self.agreement.valid
+        if self.id not in self.proposed:
+            raise InactiveError("the agreement is not in the log")
+        if self.id in self.withdrawals:
+            raise InactiveError(f"the agreement was withdrawn by {self.withdrawals[self.id].by}")
+        if self.missing_approvals():
+            raise InactiveError(f"the agreement still lacks the approval of {', '.join(self.missing_approvals())}")
+        if self.superseded():
+            raise InactiveError("the agreement was superseded by a newer version")
+        for older in list(self.chain)[1:2]:
+            if self.id not in self.successors[older] or not self.superseded(older):
+                raise InactiveError("the version before is in force until its approvers name this one its successor")
+        if not valid.start <= now <= valid.end:
+            raise InactiveError(f"the agreement is valid from {valid.from_} to {valid.to}, and it is {now:%Y-%m-%d}")
+
+    def _needed_approvers(self, agreement: str) -> set[str]:
+        ids = list(self.chain)
+        older = ids[ids.index(agreement) + 1 : ids.index(agreement) + 2]
+        return {name for id in (agreement, *older) for name in self.chain[id].roles.approvers}
+
+    def _request(self, id: str) -> Entry[body.RunRequest]:
+        return _known(self.requests.get(id), "no such run-request")
+
+
+def _asks_alike(one: Entry[body.RunRequest], other: Entry[body.RunRequest]) -> bool:
+    return (one.body.task, one.body.period) == (other.body.task, other.body.period)
+
+
+def _require(condition: object, otherwise: str) -> None:
+    if not condition:
+        raise Void(otherwise)
+
+
+def _known(value: T | None, otherwise: str) -> T:
+    if value is None:
+        raise Void(otherwise)
+    return value
