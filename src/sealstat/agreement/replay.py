@@ -109,8 +109,8 @@ class View:
         self._keys: dict[str, SigningKeys] = {}  # of every card ever in force, by fingerprint
         for id, agreement in self.chain.items():
             self.cards[id] = {name: party.card for name, party in agreement.parties.items()}
-            for card in (*self.cards[id].values(), agreement.host.card):
-                self._keys[fingerprint(card)] = card.keys
+            self._keys |= {fingerprint(card): card.keys for card in self.cards[id].values()}
+            self._keys[fingerprint(agreement.host.card)] = agreement.host.card.keys
         self.proposed: set[str] = set()
         self.approvals: dict[str, set[str]] = {id: set() for id in self.chain}
         self.successors: dict[str, dict[str, set[str]]] = {id: {} for id in self.chain}
@@ -466,10 +466,10 @@ class View:
     def in_force(self, dataset: str, period: str, agreement: str | None = None) -> DeliveryState | None:
         """The delivery that stands for a dataset and period."""
         for state in self.deliveries.values():
-            said = state.entry.body
-            if state.entry.agreement == (agreement or self.id) and (said.dataset, said.period) == (dataset, period):
-                if not state.replaced and not state.expired:
-                    return state
+            entry = state.entry
+            place = (entry.agreement, entry.body.dataset, entry.body.period)
+            if place == (agreement or self.id, dataset, period) and not state.replaced and not state.expired:
+                return state
         return None
 
     def check_request(self, id: str) -> Entry[body.RunRequest]:
