@@ -1,0 +1,77 @@
+"""The evidence log: what everybody reads and verifies. ``store`` and ``witness`` are imported by name."""
+
+from sealstat.log.checkpoint import Checkpoint, VerifiedCheckpoint, parse_checkpoint, verify_checkpoint
+from sealstat.log.errors import (
+    CheckpointError,
+    LogError,
+    MalformedError,
+    MissingTileError,
+    ProofError,
+    QuorumError,
+    Rollback,
+    SignatureError,
+    SplitView,
+    StoreError,
+    TreeMismatchError,
+    WitnessConflictError,
+    WitnessRefusedError,
+)
+from sealstat.log.merkle import (
+    EMPTY_ROOT,
+    Frontier,
+    leaf_hash,
+    node_hash,
+    root,
+    verify_consistency,
+    verify_inclusion,
+)
+from sealstat.log.note import (
+    Cosigner,
+    LogSigner,
+    VerifierKey,
+    add_signatures,
+    parse_note,
+    parse_verifier_key,
+    sign_note,
+)
+from sealstat.log.proof import LogProof, parse_proof, verify_proof
+from sealstat.log.reader import CheckedLog, LogReader
+
+__all__ = [
+    "EMPTY_ROOT",
+    "CheckedLog",
+    "Checkpoint",
+    "CheckpointError",
+    "Cosigner",
+    "Frontier",
+    "LogError",
+    "LogProof",
+    "LogReader",
+    "LogSigner",
+    "MalformedError",
+    "MissingTileError",
+    "ProofError",
+    "QuorumError",
+    "Rollback",
+    "SignatureError",
+    "SplitView",
+    "StoreError",
+    "TreeMismatchError",
+    "VerifiedCheckpoint",
+    "VerifierKey",
+    "WitnessConflictError",
+    "WitnessRefusedError",
+    "add_signatures",
+    "leaf_hash",
+    "node_hash",
+    "parse_checkpoint",
+    "parse_note",
+    "parse_proof",
+    "parse_verifier_key",
+    "root",
+    "sign_note",
+    "verify_checkpoint",
+    "verify_consistency",
+    "verify_inclusion",
+    "verify_proof",
+]
