@@ -1,0 +1,43 @@
+"""One digest over the code that may run inside: the closed set of rooms and the lock of what is installed beside.
+
+Anyone with a checkout recomputes it (`sealstat measure`); an agreement names it; evidence carries it.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from sealstat.crypto import canonical
+
+ROOMS = ("agreement", "crypto", "enclave", "evidence", "log", "release", "statistics", "tables", "wire")
+_LOCK = "enclave/requirements.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The digest, and the files it was made of with theirs."""
+
+    digest: str
+    files: dict[str, str]
+
+
+def measure(package: Path | None = None) -> Measurement:
+    """Measure the modules of the closed set below a package folder (default: this installed one).
+
+    The value depends on names and bytes of the files alone: not on where they lie, who owns them, or when.
+    """
+    root = package or Path(__file__).resolve().parents[1]
+    paths = [root / "__init__.py", root / _LOCK, *(path for room in ROOMS for path in (root / room).rglob("*.py"))]
+    files = {path.relative_to(root).as_posix(): sha256(path.read_bytes()).hexdigest() for path in paths}
+    return Measurement(canonical.digest({"files": files, "measure": "sealstat-source-1"}), files)
+
+
+def locked_versions(package: Path | None = None) -> dict[str, str]:
+    """Name and version of every distribution in the measured lock."""
+    root = package or Path(__file__).resolve().parents[1]
+    found = {}
+    for line in (root / _LOCK).read_text().splitlines():
+        name, separator, rest = line.partition("==")
+        if separator and not line.startswith((" ", "#")):
+            found[name.strip()] = rest.split()[0].strip("\\ ;")
+    return found

@@ -1,0 +1,61 @@
+"""The simulated kind: NOT PROTECTED BY HARDWARE.
+
+A root key that anybody may have made signs what the process says of itself. It proves the protocol and nothing
+about the machine: whoever has the root's file can say anything. It counts only where an agreement names its root.
+"""
+
+from typing import Literal
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import ValidationError
+
+from sealstat.crypto import canonical
+from sealstat.crypto.cards import Base64, Digest, Strict, b64, unb64
+from sealstat.crypto.errors import MalformedError
+from sealstat.evidence.errors import EvidenceError
+
+KIND = "simulated"
+LABEL = "SIMULATED ENCLAVE: NOT PROTECTED BY HARDWARE"
+_LIMIT_BYTES = 8 * 1024
+_PREFIX = b"sealstat simulated evidence v1\n"
+
+
+class Report(Strict):
+    """What the pretended hardware says."""
+
+    kind: Literal["simulated"]
+    measurement: Digest
+    debug: bool
+    report_data: Base64
+
+
+class _Evidence(Strict):
+    report: Report
+    root: Base64
+    signature: Base64
+
+
+def attest(root: Ed25519PrivateKey, *, measurement: str, report_data: bytes, debug: bool = False) -> bytes:
+    """Simulated evidence over 64 bytes of report data."""
+    report = Report(kind=KIND, measurement=measurement, debug=debug, report_data=b64(report_data))
+    signature = root.sign(_PREFIX + canonical.encode(report.to_json()))
+    public = b64(root.public_key().public_bytes_raw())
+    return canonical.encode({"report": report.to_json(), "root": public, "signature": b64(signature)})
+
+
+def verify(evidence: bytes, *, root: str) -> Report:
+    """The report in simulated evidence signed by the root (base64 of an Ed25519 public key).
+
+    Raises:
+        EvidenceError: malformed, or signed by another root.
+    """
+    try:
+        parsed = _Evidence.model_validate(canonical.decode(evidence, limit=_LIMIT_BYTES))
+        key = Ed25519PublicKey.from_public_bytes(unb64(root))
+        key.verify(unb64(parsed.signature), _PREFIX + canonical.encode(parsed.report.to_json()))
+    except InvalidSignature as error:
+        raise EvidenceError("the simulated evidence is not signed by the root that the agreement names") from error
+    except (MalformedError, ValidationError, ValueError) as error:
+        raise EvidenceError("the simulated evidence does not have its form") from error
+    return parsed.report
