@@ -28,7 +28,8 @@ class Appraised:
 def appraise(statement: EnclaveEvidence, accepted: Enclave, *, now: datetime) -> Appraised:
     """Judge an instance's evidence against what the agreement accepts, at the caller's clock.
 
-    The clock decides about collateral, which the simulated kind has none of. Left to the caller: that the challenges are its own and unlapsed, that the checkpoint is good.
+    The clock decides about collateral, of which the simulated kind has none. Left to the caller: that the
+    challenges are its own and unlapsed, that the checkpoint is good.
 
     Raises:
         UnsupportedError: a kind this version cannot verify.

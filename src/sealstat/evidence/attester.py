@@ -39,7 +39,7 @@ class SimulatedAttester:
 
 def create_simulated_root(path: Path) -> str:
     """Make a root key for simulated evidence in a new file; its public key as agreements name it."""
-        key = Ed25519PrivateKey.generate()
+    key = Ed25519PrivateKey.generate()
     write_private(path, b64(key.private_bytes_raw()).encode() + b"\n")
     return b64(key.public_key().public_bytes_raw())
 
@@ -53,4 +53,5 @@ def read_simulated_root(path: Path) -> Ed25519PrivateKey:
     try:
         return Ed25519PrivateKey.from_private_bytes(unb64(path.read_text().strip()))
     except (OSError, ValueError) as error:
-        raise EvidenceError(f"cannot read the simulated root key {path}: make one with `sealstat enclave root`") from error
+        sentence = f"cannot read the simulated root key {path}: make one with `sealstat enclave root`"
+        raise EvidenceError(sentence) from error
