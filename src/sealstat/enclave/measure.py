@@ -5,9 +5,11 @@ Anyone with a checkout recomputes it (`sealstat measure`); an agreement names it
 
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sealstat.crypto import canonical
+from sealstat.evidence.errors import EvidenceError
 
 ROOMS = ("agreement", "crypto", "enclave", "evidence", "log", "release", "statistics", "tables", "wire")
 _LOCK = "enclave/requirements.lock"
@@ -32,12 +34,22 @@ def measure(package: Path | None = None) -> Measurement:
     return Measurement(canonical.digest({"files": files, "measure": "sealstat-source-1"}), files)
 
 
-def locked_versions(package: Path | None = None) -> dict[str, str]:
-    """Name and version of every distribution in the measured lock."""
+def check_installed(package: Path | None = None) -> None:
+    """Check that every measured distribution that is installed has a version of the lock.
+
+    Raises:
+        EvidenceError: what runs beside the modules is not what was measured.
+    """
     root = package or Path(__file__).resolve().parents[1]
-    found = {}
+    locked: dict[str, set[str]] = {}
     for line in (root / _LOCK).read_text().splitlines():
         name, separator, rest = line.partition("==")
         if separator and not line.startswith((" ", "#")):
-            found[name.strip()] = rest.split()[0].strip("\\ ;")
-    return found
+            locked.setdefault(name.strip(), set()).add(rest.split()[0].strip("\\ ;"))
+    for name, versions in locked.items():
+        try:
+            installed = version(name)
+        except PackageNotFoundError:
+            continue  # a marker of the lock excludes it on this machine; an import would fail by itself
+        if installed not in versions:
+            raise EvidenceError(f"{name} {installed} is installed, the measured lock has {', '.join(sorted(versions))}")

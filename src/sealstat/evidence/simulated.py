@@ -38,7 +38,7 @@ class _Evidence(Strict):
 
 def attest(root: Ed25519PrivateKey, *, measurement: str, report_data: bytes, debug: bool = False) -> bytes:
     """Simulated evidence over 64 bytes of report data."""
-    report = Report(kind=KIND, measurement=measurement, debug=debug, report_data=b64(report_data))
+    report = Report(kind="simulated", measurement=measurement, debug=debug, report_data=b64(report_data))
     signature = root.sign(_PREFIX + canonical.encode(report.to_json()))
     public = b64(root.public_key().public_bytes_raw())
     return canonical.encode({"report": report.to_json(), "root": public, "signature": b64(signature)})
