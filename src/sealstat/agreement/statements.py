@@ -134,6 +134,7 @@ class Output(Strict):
 
     table: Identifier
     parts: Parts
+    about: Digest  # of the sealed note beside it: salt of the commitment, what the rules did
     commitment: Digest
     keys: dict[Name, Base64]
 

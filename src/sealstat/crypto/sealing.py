@@ -1,7 +1,7 @@
 """seal(pk, info, m): HPKE base mode, ML-KEM-768+X25519, HKDF-SHA256, AES-256-GCM (RFC 9180; protocol.md).
 
-Base mode proves no sender. So ``info`` always names the use, the agreement, sender and receiver: a ciphertext
-copied into another statement does not open there.
+Base mode proves no sender. So the context always names the use, the agreement, sender and receiver: a ciphertext
+copied into another statement does not open there. The contexts stand in agreement/contexts.py.
 """
 
 from typing import Any
@@ -16,11 +16,6 @@ from sealstat.crypto.errors import MalformedError, SealError
 from sealstat.crypto.identity import Opener
 
 _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
-
-
-def info(use: str, agreement: str | None, *, sender: str, receiver: str, **more: Any) -> dict[str, Any]:
-    """The context of one sealing: one word per purpose, fingerprints of both ends, then what the section names."""
-    return {"use": use, "agreement": agreement, "from": sender, "to": receiver, **more}
 
 
 def seal(to: SealingKey, context: dict[str, Any], message: bytes) -> str:

@@ -1,0 +1,1 @@
+"""The trusted runner: one process per request, from the measured modules alone."""

@@ -1,0 +1,60 @@
+"""`python -I -m sealstat.enclave`: one instance, started by the launcher, told its request on standard input.
+
+This is the entry point that is measured; the command line (cli/) is not part of the enclave.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from sealstat.crypto.errors import CryptoError
+from sealstat.enclave.engine import default_memory_bytes
+from sealstat.enclave.errors import SessionOver
+from sealstat.enclave.measure import check_installed, measure
+from sealstat.enclave.session import Launch, Session, Settings
+from sealstat.evidence.attester import Attester, SimulatedAttester
+from sealstat.evidence.errors import EvidenceError
+
+OVER = 75  # EX_TEMPFAIL: the launcher may start another instance
+
+
+def main() -> int:
+    """Serve one request; 0 when a record or refusal is in the log, 75 when this instance was passed by, 1 else."""
+    parser = argparse.ArgumentParser(prog="sealstat.enclave", description=__doc__)
+    parser.add_argument("--attester", choices=["simulated"], required=True)
+    parser.add_argument("--simulated-root", type=Path, help="root key of the simulated kind; NOT HARDWARE")
+    parser.add_argument("--debug", action="store_true", help="say so in the evidence, as debug enclaves do")
+    parser.add_argument("--memory-bytes", type=int, default=default_memory_bytes())
+    parser.add_argument("--scratch", type=Path)
+    parser.add_argument("--patience", type=float, default=3600.0, help="seconds to wait for owners and holders")
+    options = parser.parse_args()
+    try:
+        check_installed()
+        measured = measure().digest
+        attester = _attester(options, measured)
+        launch = Launch(**json.loads(sys.stdin.readline()))
+        settings = Settings(options.memory_bytes, options.scratch, options.patience)
+        Session(launch, attester=attester, measurement=measured, settings=settings, say=_say).run()
+    except SessionOver as over:
+        _say(str(over))
+        return OVER
+    except (CryptoError, EvidenceError, OSError, ValueError, RuntimeError) as error:
+        # messages of these hold no value from data: they name the step, the place and the remedy
+        _say(f"stopped: {error}")
+        return 1
+    return 0
+
+
+def _attester(options: argparse.Namespace, measured: str) -> Attester:
+    if options.simulated_root is None:
+        raise EvidenceError("the simulated kind needs --simulated-root, the file of its root key")
+    return SimulatedAttester(options.simulated_root, measured, debug=options.debug)
+
+
+def _say(sentence: str) -> None:
+    print(f"enclave: {sentence}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Opening a delivery: ciphertext parts in, validated Arrow batches out, behind one function.
+
+A provider's table is hostile input to native code. This module holds one delivery's key and hands on nothing but
+typed columns, so that it can move into a confined process of its own without anything else changing.
+"""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+import pyarrow as pa
+
+from sealstat.agreement import contexts
+from sealstat.agreement.model import Agreement
+from sealstat.agreement.replay import Entry
+from sealstat.agreement.statements import Delivery
+from sealstat.crypto.cards import Strict, unb64
+from sealstat.crypto.errors import CryptoError, MalformedError
+from sealstat.tables import schemas
+from sealstat.tables.checking import Rules
+from sealstat.tables.errors import DataError
+from sealstat.tables.sealed import MAX_LIST_BYTES, key_check, open_part, parse_parts_list
+from sealstat.wire.client import HostClient
+
+_AHEAD = 3  # parts fetched and opened ahead of the engine: bounds memory, hides the network
+
+
+class ReleasedKey(Strict):
+    """What an owner seals to an instance: the delivery's key and its true counts."""
+
+    key: str
+    rows: int
+    rejects: dict[str, int]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDelivery:
+    """A delivery whose key was released to this instance.
+
+    Attributes:
+        allowed: the closed lists of the task's parameters, by column.
+    """
+
+    agreement: str
+    entry: Entry[Delivery]
+    released: ReleasedKey = field(repr=False)
+    allowed: Mapping[str, list[str]]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of its batches."""
+        return schemas.get(self.entry.body.table).delivered
+
+    def check_counts(self, agreement: Agreement) -> None:
+        """Check that key and counts are those the delivery committed to, and that the agreement takes them.
+
+        Raises:
+            DataError: they are not; the provider is at fault.
+        """
+        said, dataset = self.entry.body, agreement.datasets[self.entry.body.dataset]
+        given = self.released
+        key = unb64(given.key)
+        expected = key_check(key, self.agreement, said.dataset, said.period, given.rows, given.rejects, given.size)
+        if expected != said.key_check:
+            raise DataError("the released key is not the one that the delivery committed to")
+        if given.rows < dataset.minimum_rows:
+            raise DataError("the delivery has fewer rows than the agreement's minimum")
+        rejected, share = sum(given.rejects.values()), dataset.maximum_rejects
+        numerator, denominator = _fraction(share)
+        if rejected * denominator > numerator * (given.rows + rejected):
+            raise DataError("more rows were rejected than the agreement's maximum_rejects allows")
+
+    def batches(self, client: HostClient) -> Iterator[pa.RecordBatch]:
+        """All rows, part by part, each authenticated, decoded within limits, validated, then checked by value.
+
+        Raises:
+            DataError: anything is not what the delivery, its schema or the agreement says.
+            WireError: the host does not give a part, or another one than listed.
+        """
+        said, key, rows = self.entry.body, unb64(self.released.key), 0
+        place = contexts.delivery_place(said.dataset, said.period)
+        rules = Rules(schemas.get(said.table), said.period, self.allowed)
+        try:
+            listed = parse_parts_list(client.get_blob(self.agreement, said.parts.digest, limit=MAX_LIST_BYTES))
+        except MalformedError as error:
+            raise DataError("the delivery's list of parts does not have its form") from error
+        if len(listed) != said.parts.count:
+            raise DataError("the delivery's list has another number of parts than the delivery says")
+
+        def opened(index: int) -> list[pa.RecordBatch]:
+            part = listed[index]
+            sealed = client.get_blob(self.agreement, part.sha256)
+            if len(sealed) != part.size:
+                raise DataError("a part has another size than listed")
+            last = index == len(listed) - 1
+            try:
+                found = open_part(
+                    sealed,
+                    key=key,
+                    agreement=self.agreement,
+                    place=place,
+                    index=index,
+                    last=last,
+                    schema=self.schema,
+                )
+            except CryptoError as error:
+                raise DataError(str(error)) from error
+            for batch in found:
+                rules.check_delivered(batch)
+            return found
+
+        with ThreadPoolExecutor(_AHEAD, thread_name_prefix="open") as workers:
+            numbers = iter(range(len(listed)))
+            coming: list[Future[list[pa.RecordBatch]]] = [workers.submit(opened, i) for i in islice(numbers, _AHEAD)]
+            while coming:
+                found = coming.pop(0).result()
+                coming += [workers.submit(opened, i) for i in islice(numbers, 1)]
+                for batch in found:
+                    rows += len(batch)
+                    yield batch
+        if rows != self.released.rows:
+            raise DataError("the table has another number of rows than its owner said")
+
+
+def _fraction(share: str) -> tuple[int, int]:
+    """An exact decimal in [0, 1] as numerator and denominator."""
+    whole, _, decimals = share.partition(".")
+    return int(whole + decimals), 10 ** len(decimals)

@@ -1,0 +1,403 @@
+"""One run, from challenge to record: protocol.md section 6, as the enclave instance sees it.
+
+An instance is one process with fresh keys, started for one request and one counter, and ends with it. What the host
+passed at launch is trusted for nothing; every check is made here again on what the log says.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pyarrow as pa
+
+from sealstat import statistics
+from sealstat.agreement import contexts
+from sealstat.agreement.model import Agreement, Task
+from sealstat.agreement.replay import Entry, InactiveError, Instance, Void
+from sealstat.agreement.statements import Challenge, KeyRelease, RunRequest
+from sealstat.crypto import canonical, shares
+from sealstat.crypto.cards import InstanceCard, PartyCard, b64, fingerprint
+from sealstat.crypto.derive import commitment, mac, subkey
+from sealstat.crypto.errors import CryptoError
+from sealstat.crypto.identity import Opener, Signer
+from sealstat.crypto.sealing import seal, unseal
+from sealstat.crypto.statement import Statement, sign
+from sealstat.enclave.deliveries import OpenDelivery, ReleasedKey
+from sealstat.enclave.engine import engine
+from sealstat.enclave.errors import Refused, SessionOver
+from sealstat.evidence.attester import Attester
+from sealstat.evidence.report import report_data
+from sealstat.release import rules
+from sealstat.release.commitment import content
+from sealstat.tables.about import seal_about
+from sealstat.tables.errors import DataError
+from sealstat.tables.sealed import parts_list, seal_table
+from sealstat.wire.client import HostClient
+from sealstat.wire.follow import Follower, StaleError, fetch_chain
+
+_POLL_S = 20.0
+_GRACE_S = 2.0  # for holders beyond the threshold, so that their shares get forward secrecy too
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What the host passes. None of it is trusted: the request is read from the log, its agreement with it."""
+
+    host: str
+    agreement: str
+    request: str
+    door: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The machine's share for one session, and how long it waits for people and their agents."""
+
+    memory_bytes: int
+    scratch: Path | None = None
+    patience_s: float = 3600.0
+
+
+class Session:
+    """The state of one instance: its keys, its view of the log, its clock."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        *,
+        attester: Attester,
+        measurement: str,
+        settings: Settings,
+        say: Callable[[str], None],
+    ) -> None:
+        self.launch, self.attester, self.measurement = launch, attester, measurement
+        self.settings, self.say = settings, say
+        self.signer, self.opener = Signer.generate(post_quantum=False), Opener.generate()
+        self.card = InstanceCard(kind="instance", keys=self.signer.public(), sealing=self.opener.public())
+        self.me = fingerprint(self.card)
+        self.client = HostClient(launch.host, self.signer, self.me)
+        self.follower: Follower
+        self.clock = datetime.fromtimestamp(0, UTC)
+        self.c = 0
+        self.challenges: dict[str, Entry[Challenge]] = {}  # by name of owner or holder
+
+    # -- the run -----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve the request; on return its record or a refusal is in the log.
+
+        Raises:
+            SessionOver: nothing more to do here.
+            WireError, LogError, ReplayError: the host does not let the run go on honestly.
+        """
+        self.client.register_instance(self.card, self.launch.door)
+        self.follower = Follower(self.client, fetch_chain(self.client, self.launch.agreement))
+        self.replay()
+        self.await_challenges()
+        evidence = self.send_evidence()
+        try:
+            deliveries = self.await_keys()
+        except Refused as refused:
+            self.refuse(refused)
+            return
+        try:
+            tables, effects = self.compute(deliveries)
+        except Refused as refused:
+            self.refuse(refused)
+            return
+        self.send_record(evidence, tables, effects)
+
+    # -- (1) reading the log -----------------------------------------------------------------------------------
+
+    def replay(self, *, at_least: int = 0) -> None:
+        """Read on; the clock is the median of the k newest cosignature times, never backwards (section 3)."""
+        deadline = monotonic() + self.settings.patience_s
+        while True:
+            try:
+                self.follower.update(at_least=at_least)
+                break
+            except StaleError:
+                if monotonic() > deadline:
+                    raise
+                self._wait()
+        checkpoint = self.follower.checkpoint
+        assert checkpoint is not None
+        told = datetime.fromtimestamp(checkpoint.clock(self.agreement.witnesses.quorum), UTC)
+        self.clock = max(self.clock, told)
+
+    def check_going(self) -> None:
+        """Check by the log that this run may go on: agreement active, request in order, this instance not over.
+
+        Raises:
+            Refused: the request can never be run as it stands.
+            SessionOver: another instance or counter has passed this one by.
+        """
+        view = self.follower.view
+        mine = view.instances.get(self.me)
+        if view.counter(self.request.body.task) != self.c or (mine is not None and mine.over):
+            raise SessionOver("this instance is over")
+        try:
+            view.check_active(self.clock)
+        except InactiveError as error:
+            raise Refused("agreement", str(error)) from error
+        try:
+            view.check_request(self.request.id)
+        except Void as error:
+            raise Refused("request", str(error)) from error
+
+    # -- (2) challenges ----------------------------------------------------------------------------------------
+
+    def await_challenges(self) -> None:
+        """Wait until all owners and enough holders have challenged this request at the current counter."""
+        grace: float | None = None
+        for _ in self._until("the owners and holders to answer the request"):
+            view = self.follower.view
+            if self.launch.request not in view.requests:
+                continue
+            self.c = view.counter(self.request.body.task)
+            if view.counting_record(self.request.id) or self._refused_before():
+                raise SessionOver("the request was answered already")
+            self.challenges = self._newest_challenges()
+            owners, holders = self.agreement.owners(self.request.body.task), self.task.holders
+            ready = set(owners) <= self.challenges.keys()
+            answered = [name for name in holders.of if name in self.challenges]
+            if not ready or len(answered) < holders.threshold:
+                continue
+            grace = grace or monotonic() + _GRACE_S
+            if len(answered) == len(holders.of) or monotonic() > grace:
+                break
+        largest = 0
+        for challenge in self.challenges.values():  # up to the largest checkpoint among them, consistent with each
+            note = challenge.body.checkpoint.encode()
+            largest = max(largest, self.follower.verify_note(note).checkpoint.size)
+        self.replay(at_least=largest)
+        for challenge in self.challenges.values():
+            self.follower.consistent(challenge.body.checkpoint.encode())
+
+    def _newest_challenges(self) -> dict[str, Entry[Challenge]]:
+        found: dict[str, Entry[Challenge]] = {}
+        for entry in self.follower.view.challenges.values():  # in order of their leaves
+            if (entry.body.request, entry.body.c) == (self.request.id, self.c):
+                found[entry.by] = entry
+        return found
+
+    def _refused_before(self) -> bool:
+        view = self.follower.view
+        return any(entry.by in view.instances for entry in view.refusals.get(self.request.id, []))
+
+    # -- (3) evidence ------------------------------------------------------------------------------------------
+
+    def send_evidence(self) -> Statement:
+        """Evidence over this card, this request, what was read and who challenged it."""
+        assert self.follower.checkpoint is not None
+        claims: dict[str, Any] = {
+            "request": self.request.id,
+            "card": self.card,
+            "checkpoint": self.follower.checkpoint.note.decode(),
+            "challenges": sorted(entry.id for entry in self.challenges.values()),
+            "kind": self.attester.kind,
+        }
+        evidence, collateral = self.attester.attest(report_data(**claims))
+        body = {**claims, "card": self.card.to_json(), "evidence": b64(evidence), "collateral": b64(collateral)}
+        self.say("evidence sent, waiting for the owners' keys")
+        return self._send("enclave-evidence", body)
+
+    # -- (4) keys ----------------------------------------------------------------------------------------------
+
+    def await_keys(self) -> list[OpenDelivery]:
+        """Wait until every owner has released its key to this instance, and open them."""
+        needed = self.request.body.deliveries
+        for _ in self._until("the owners to release their keys"):
+            self.check_going()
+            if self.me not in self.follower.view.instances:
+                continue
+            if self._newest_challenges() != self.challenges and self._passed_by():
+                raise SessionOver("the challenges this evidence answers were replaced by newer ones")
+            if all(id in self._mine().releases for id in needed):
+                break
+        opened = [self._open_key(self._mine().releases[id]) for id in needed]
+        for delivery in opened:
+            try:
+                delivery.check_counts(self.agreement)
+            except DataError as error:
+                raise Refused("data", str(error), owner=delivery.entry.by) from error
+        return opened
+
+    def _passed_by(self) -> bool:
+        """Whether an owner asks anew before it has released to this instance: it will not release to the old ask."""
+        released = {entry.by for entry in self._mine().releases.values()}
+        newest = self._newest_challenges()
+        owners = self.agreement.owners(self.request.body.task)
+        return any(newest[name] != self.challenges[name] for name in owners if name not in released)
+
+    def _open_key(self, entry: Entry[KeyRelease]) -> OpenDelivery:
+        view, said = self.follower.view, entry.body
+        delivery = view.deliveries[said.delivery].entry
+        owner = view.statements[entry.id].by
+        where = {"request": said.request, "delivery": said.delivery}
+        context = contexts.delivery_key(view.id, owner=owner, instance=self.me, **where)
+        try:
+            opened = unseal(self.opener, context, said.sealed)
+            released = ReleasedKey.model_validate(canonical.decode(opened, limit=64 * 1024))
+        except (CryptoError, ValueError) as error:
+            raise Refused("data", "the released key does not open", owner=entry.by) from error
+        statistic = statistics.get(self.task.statistic)
+        allowed = statistic.choices(self._parameters())
+        return OpenDelivery(view.id, delivery, released, allowed)
+
+    # -- (5) computing -----------------------------------------------------------------------------------------
+
+    def compute(self, deliveries: list[OpenDelivery]) -> tuple[dict[str, pa.Table], dict[str, Any]]:
+        """Open the deliveries, compute the statistic, apply the rules of the agreement; whole tables stay inside."""
+        statistic = statistics.get(self.task.statistic)
+        parameters = self._parameters()
+        with engine(self.settings.scratch, memory_bytes=self.settings.memory_bytes) as sandbox:
+            inputs = {}
+            for name, delivery in zip(self.task.inputs, deliveries, strict=True):
+                self.say(f"opening input {name}")
+                try:
+                    inputs[name] = sandbox.load(f"input_{name}", delivery.schema, delivery.batches(self.client))
+                except DataError as error:
+                    raise Refused("data", str(error), owner=delivery.entry.by) from error
+            self.say(f"computing {statistic.name}")
+            outputs = statistic.compute(sandbox.ibis, inputs, parameters)
+        return rules.apply(outputs, statistic.outputs, self.task.releases)
+
+    def _parameters(self) -> Any:
+        statistic = statistics.get(self.task.statistic)
+        return statistic.parameters.model_validate({**self.task.parameters, **self.request.body.parameters})
+
+    # -- (6) the record ----------------------------------------------------------------------------------------
+
+    def send_record(self, evidence: Statement, tables: dict[str, pa.Table], effects: dict[str, Any]) -> None:
+        """Seal the results under a key that is split among the holders; read once more; then say so."""
+        view, statistic = self.follower.view, statistics.get(self.task.statistic)
+        result_key = secrets.token_bytes(32)
+        outputs = [self._seal_output(name, tables[name], effects.get(name, {}), result_key) for name in sorted(tables)]
+        digest = contexts.outputs_digest(outputs)
+        self.replay()
+        self.check_going()
+        if view.live(self.request.body.task) is not self._mine():
+            raise SessionOver("another instance is live")
+        record = {
+            "request": self.request.id,
+            "c": self.c,
+            "deliveries": self.request.body.deliveries,
+            "evidence": evidence.id,
+            "releases": [self._mine().releases[id].id for id in self.request.body.deliveries],
+            "measurement": self.measurement,
+            "statistic": statistic.name,
+            "version": statistic.version,
+            "parameters": {**self.task.parameters, **self.request.body.parameters},
+            "rules": {name: release.to_json() for name, release in self.task.releases.items()},
+            "outputs": outputs,
+            "shares": self._seal_shares(result_key, digest),
+        }
+        sent = self._send("run-record", record)
+        for _ in self._until("the record to be cosigned"):
+            if sent.id in self.follower.view.entries or sent.id in self.follower.view.void:
+                break
+        self.say("the record is in the log")
+
+    def _seal_output(self, name: str, table: pa.Table, effects: dict[str, Any], result_key: bytes) -> dict[str, Any]:
+        part_key, salt = secrets.token_bytes(32), secrets.token_bytes(32)
+        key = subkey(result_key + part_key, "output")
+        place = contexts.result_place(self.request.body.task, self.c, name)
+        listed, agreement = [], self.launch.agreement
+        parts = seal_table(table.to_batches(), key=key, agreement=agreement, place=place, schema=table.schema)
+        listed += [(len(part.ciphertext), self.client.put_blob(agreement, part.ciphertext)) for part in parts]
+        about = {"salt": b64(salt), "effects": effects}
+        sealed_about = seal_about(about, key=key, agreement=agreement, place=place)
+        return {
+            "table": name,
+            "parts": {"count": len(listed), "digest": self.client.put_blob(agreement, parts_list(listed))},
+            "about": self.client.put_blob(agreement, sealed_about),
+            "commitment": commitment(salt, content(name, table)),
+            "keys": {to: self._seal_part_key(to, part_key, name) for to in self.task.releases[name].to},
+        }
+
+    def _seal_part_key(self, consumer: str, part_key: bytes, table: str) -> str:
+        card = self._card(consumer)
+        context = contexts.output_key(
+            self.launch.agreement,
+            instance=self.me,
+            consumer=fingerprint(card),
+            request=self.request.id,
+            task=self.request.body.task,
+            c=self.c,
+            table=table,
+        )
+        return seal(card.sealing, context, part_key)
+
+    def _seal_shares(self, result_key: bytes, digest: str) -> dict[str, dict[str, str]]:
+        holders = self.task.holders
+        pieces = shares.split(result_key, threshold=holders.threshold, holders=len(holders.of))
+        sealed = {}
+        for name, share in zip(holders.of, pieces, strict=True):
+            card, asked = self._card(name), self.challenges.get(name)
+            to = asked.body.seal_to if asked and asked.body.seal_to else card.sealing
+            where = {"task": self.request.body.task, "c": self.c, "outputs": digest}
+            context = contexts.result_share(self.launch.agreement, instance=self.me, holder=fingerprint(card), **where)
+            sealed[name] = {"sealed": seal(to, context, share), "mac": mac(subkey(share, "share"), context)}
+        return sealed
+
+    # -- refusing ----------------------------------------------------------------------------------------------
+
+    def refuse(self, refused: Refused) -> None:
+        """Say no, with a reason of the closed list; the detail goes sealed to the owner at fault alone."""
+        sealed = {}
+        if refused.owner is not None:
+            card = self._card(refused.owner)
+            context = contexts.refusal_detail(
+                self.launch.agreement, instance=self.me, owner=fingerprint(card), request=self.request.id
+            )
+            sealed = {refused.owner: seal(card.sealing, context, str(refused).encode())}
+        self.say(f"refused: {refused.reason}")
+        self._send("refusal", {"of": self.request.id, "reason": refused.reason, "sealed": sealed})
+
+    # -- plumbing ----------------------------------------------------------------------------------------------
+
+    @property
+    def agreement(self) -> Agreement:
+        return self.follower.view.agreement
+
+    @property
+    def request(self) -> Entry[RunRequest]:
+        try:
+            return self.follower.view.requests[self.launch.request]
+        except KeyError:
+            raise SessionOver("the request is not in the log, or is void") from None
+
+    @property
+    def task(self) -> Task:
+        return self.agreement.tasks[self.request.body.task]
+
+    def _card(self, name: str) -> PartyCard:
+        return self.follower.view.cards[self.launch.agreement][name]
+
+    def _mine(self) -> Instance:
+        return self.follower.view.instances[self.me]
+
+    def _send(self, type: str, body: dict[str, Any]) -> Statement:
+        statement = sign(
+            self.signer, type=type, by=self.me, agreement=self.launch.agreement, body=body, at=datetime.now(UTC)
+        )
+        self.client.send(statement)
+        return statement
+
+    def _wait(self) -> None:
+        self.client.wait(self.follower.view.size, _POLL_S)
+
+    def _until(self, what: str) -> Iterator[None]:
+        """Read on and let the caller look, until it breaks off or patience ends."""
+        deadline = monotonic() + self.settings.patience_s
+        while True:
+            self.replay()
+            yield
+            if monotonic() > deadline:
+                raise SessionOver(f"gave up waiting for {what}")
+            self.client.wait(self.follower.view.size, 1.0)
