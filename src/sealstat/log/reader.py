@@ -2,7 +2,8 @@
 
 Everything handed out was proven against a verified checkpoint: entries by recomputing the root from their bytes,
 growth by a consistency proof. ``fetch(path)`` gets a path below the log's prefix, returns the file's bytes and
-raises ``MissingTileError`` if there is no such file; whatever else it raises passes through.
+raises ``MissingTileError`` if there is no such file; whatever else it raises passes through. It should stop
+reading beyond ``tiles.MAX_BUNDLE_BYTES``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from sealstat.log.tiles import (
     TILE_WIDTH,
     Tile,
     decode_bundle,
-    new_tiles,
     split_hashes,
     tile_at,
 )
@@ -241,12 +241,13 @@ class LogReader:
                 raise TreeMismatchError(f"tile {tile.path} is not what its entries hash to: report the log")
             files += 1
 
-        for bundle in (tile for tile in new_tiles(0, size) if tile.level == "entries"):
+        for number in range(-(-size // TILE_WIDTH)):
+            bundle = tile_at("entries", number, size)
             leaves = [leaf_hash(entry) for entry in self._bundle(bundle)]
             files += 1
             whole = whole.append(leaves)
             edge[0] = leaves
-            level, index = 0, bundle.index
+            level, index = 0, number
             while len(edge[level]) == TILE_WIDTH:
                 compare(level, index)
                 if len(edge) == level + 1:
@@ -254,7 +255,7 @@ class LogReader:
                 edge[level + 1].append(root(edge[level]))
                 edge[level] = []
                 level, index = level + 1, index // TILE_WIDTH
-            progress(min(size, (bundle.index + 1) * TILE_WIDTH), size)
+            progress(min(size, (number + 1) * TILE_WIDTH), size)
         for level, hashes in enumerate(edge):
             if hashes:
                 compare(level, (size >> TILE_HEIGHT * level) // TILE_WIDTH)
