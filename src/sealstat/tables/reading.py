@@ -1,0 +1,289 @@
+"""Reading a provider's own file: CSV or Parquet, row by row judged, in bounded memory.
+
+The file is the owner's, but nobody says where the owner got it: whatever it holds ends in counted rejects or in one
+refusal of the whole file. A bad row is dropped and counted; a file whose form is in doubt (encoding, columns, types,
+quotation) is refused, since then every row is in doubt. CSV columns are read as text, so nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import os
+import re
+import stat
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Self
+
+import pyarrow as pa
+import pyarrow.csv
+
+from sealstat.tables.checking import Rules, check_columns, rejected_lines
+from sealstat.tables.errors import BadFile
+from sealstat.tables.parquet import parquet_batches
+from sealstat.tables.schemas import MAX_FILE_ROWS, TableSchema
+
+_BLOCK_BYTES = 4 * 1024 * 1024  # also the longest line; larger blocks were not faster
+_MAX_HEADER_BYTES = 4096
+_UNPACK = "unpack it first and give the CSV or Parquet file itself"
+_PACKED = {
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"7z\xbc\xaf": "7z",
+}
+
+Pseudonymise = Callable[["pa.Array[Any]"], "pa.Array[Any]"]
+Progress = Callable[[int, int, int], None]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a file's rows. Final once iteration has ended.
+
+    ``rows``: good rows handed on; ``rejects``: rows dropped, by reason; ``size_bytes``: of the file.
+    """
+
+    rows: int = 0
+    rejects: dict[str, int] = field(default_factory=dict)
+    size_bytes: int = 0
+
+    @property
+    def rejected(self) -> int:
+        """How many rows were dropped."""
+        return sum(self.rejects.values())
+
+    def _count(self, rejects: Mapping[str, int]) -> None:
+        for reason, rows in rejects.items():
+            self.rejects[reason] = self.rejects.get(reason, 0) + rows
+
+
+class Prepared:
+    """The iterator that ``prepare`` returns; ``tally`` grows with it."""
+
+    def __init__(self, batches: Callable[[Tally], Iterator[pa.RecordBatch]]) -> None:
+        self.tally = Tally()
+        self._batches = batches(self.tally)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self._batches
+
+    def __next__(self) -> pa.RecordBatch:
+        return next(self._batches)
+
+
+def prepare(
+    path: Path,
+    *,
+    schema: TableSchema,
+    period: str,
+    allowed: Mapping[str, Sequence[str]],
+    pseudonymise: Pseudonymise | None,
+    rejects_file: Path,
+    progress: Progress | None = None,
+) -> Prepared:
+    """A file's good rows, checked and under pseudonyms, in batches; for ``seal_table``.
+
+    Duplicate rows are kept and do no harm: the statistics count distinct subscribers. Blank CSV lines are skipped.
+    The rejects file (CSV, mode 0600, an older one is replaced) is made when the first row is dropped, holds the rows
+    as they were written, and is for the owner alone; a refused file leaves none.
+
+    Args:
+        period: as ``agreement.periods``; days outside it are rejects.
+        allowed: the closed list of each choice, such as ``{"border_area": [...]}``.
+        pseudonymise: from identifiers as text to pseudonyms of the delivered type, such as
+            ``partial(pseudonyms.pseudonymise, prefix_len=6, key=L)``; None leaves identifiers as they are, for work
+            on one's own data that is not sealed.
+        progress: called after each batch with rows handed on, bytes read and bytes in all.
+    Returns:
+        An iterator over batches of ``schema.delivered`` (of text, text, date32 without pseudonyms), with ``tally``.
+    Raises:
+        BadFile: at the first step or at any later one; what was handed on before must not be used then.
+        ValueError: not a period, or ``allowed`` does not fit the schema.
+    """
+    rules = Rules(schema, period, allowed)
+
+    def batches(tally: Tally) -> Iterator[pa.RecordBatch]:
+        with ExitStack() as stack:
+            file = stack.enter_context(_opened(path))
+            tally.size_bytes = os.fstat(file.fileno()).st_size
+            rejects = stack.enter_context(_Rejects(rejects_file))
+            for raw, split_badly in _raw(file, tally.size_bytes, schema):
+                checked = rules.check(raw)
+                if split_badly:
+                    tally._count({"columns": len(split_badly)})
+                    rejects.write(rejected_lines(schema, split_badly))
+                tally._count(checked.rejects)
+                rejects.write(checked.rejected)
+                tally.rows += len(checked.good)
+                if tally.rows + tally.rejected > MAX_FILE_ROWS:
+                    raise BadFile(f"the file has more than {MAX_FILE_ROWS} rows: deliver it in shorter periods")
+                if len(checked.good):
+                    yield checked.good if pseudonymise is None else _delivered(checked.good, schema, pseudonymise)
+                if progress is not None:
+                    progress(tally.rows, min(file.tell(), tally.size_bytes), tally.size_bytes)
+            rejects.keep()
+
+    return Prepared(batches)
+
+
+def _delivered(good: pa.RecordBatch, schema: TableSchema, pseudonymise: Pseudonymise) -> pa.RecordBatch:
+    arrays = [
+        pseudonymise(good.column(column.name)) if column.kind == "identifier" else good.column(column.name)
+        for column in schema.columns
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema.delivered)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        # Not blocking: a named pipe would wait for a writer before it can be seen to be none of ours.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise BadFile(f"cannot read the file: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BadFile("expected a regular file, got a folder, pipe or device")
+    return os.fdopen(descriptor, "rb")
+
+
+def _raw(file: BinaryIO, size: int, schema: TableSchema) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
+    """Batches of text columns, each with the lines beside it that do not split into the columns.
+
+    What a file is, its first bytes say: the name may say anything.
+    """
+    start = file.read(_MAX_HEADER_BYTES)
+    if not start:
+        raise BadFile("the file is empty: expected at least a line with the names of the columns")
+    for magic, kind in _PACKED.items():
+        if start.startswith(magic):
+            raise BadFile(f"the file is packed ({kind}): {_UNPACK}")
+    if start.startswith(b"PAR1"):
+        file.seek(0)
+        return ((batch, []) for batch in parquet_batches(file, size, schema))
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadFile("the file is UTF-16 text: save it as UTF-8")
+    names, begin = _header(start, schema)
+    file.seek(begin)
+    return _csv_batches(file, names) if begin < size else iter(())
+
+
+def _header(start: bytes, schema: TableSchema) -> tuple[list[str], int]:
+    """Column names in the file's order, and where the rows begin. The first line may be data: it is never quoted."""
+    begin = len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0
+    line_end = re.compile(rb"\r\n|\n|\r").search(start, begin)
+    if line_end is None and len(start) == _MAX_HEADER_BYTES:
+        raise BadFile(f"the first line is longer than {_MAX_HEADER_BYTES} bytes: expected the names of the columns")
+    line = start[begin : line_end.start()] if line_end else start[begin:]
+    if b"\0" in line:
+        raise BadFile("the file holds NUL bytes: expected CSV in UTF-8, or Parquet")
+    try:
+        found = next(csv.reader([line.decode("utf-8")], strict=True), [])
+    except (UnicodeDecodeError, csv.Error):
+        raise BadFile("the first line is not CSV in UTF-8: expected the names of the columns") from None
+    check_columns(found, schema)
+    return found, line_end.end() if line_end else len(start)
+
+
+def _csv_batches(file: BinaryIO, names: list[str]) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
+    split_badly = _Lines()
+    text: Any = _WithoutNul(file)  # a file as far as Arrow asks
+    source: Any = pa.PythonFile(text, mode="r")
+    try:
+        reader = pa.csv.open_csv(
+            source,
+            read_options=pa.csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES),
+            # A quoted line break is part of a (bad) value wherever the blocks happen to end.
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=split_badly.take),
+            convert_options=pa.csv.ConvertOptions(column_types={name: pa.string() for name in names}),
+        )
+        for batch in reader:
+            yield batch, split_badly.taken()
+        # Lines after the last batch, or in a file without any other.
+        rest = split_badly.taken()
+        if rest:
+            yield pa.RecordBatch.from_pylist([], pa.schema([(name, pa.string()) for name in names])), rest
+    except pa.ArrowInvalid as error:
+        raise BadFile(_csv_fault(str(error))) from None  # Arrow's words can quote a row
+
+
+def _csv_fault(words: str) -> str:
+    if "UTF8" in words:
+        return "the file is not UTF-8 throughout: save it as UTF-8"
+    if "straddling" in words:
+        return f"a line is longer than {_BLOCK_BYTES} bytes, or a quotation mark is never closed"
+    return "the file is not CSV: expected UTF-8 text, commas between values, quotation marks in pairs"
+
+
+class _WithoutNul:
+    """A file as Arrow reads it, that stops at a NUL byte: text has none, and tools differ on what follows one."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        if b"\0" in data:
+            raise BadFile("the file holds NUL bytes: expected CSV in UTF-8, or Parquet")
+        return data
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class _Lines:
+    """Lines that did not split into the columns; Arrow hands them over from threads of its own."""
+
+    def __init__(self) -> None:
+        self._lock, self._lines = threading.Lock(), list[str]()
+
+    def take(self, row: Any) -> Literal["skip"]:
+        with self._lock:
+            self._lines.append(row.text)
+        return "skip"
+
+    def taken(self) -> list[str]:
+        with self._lock:
+            lines, self._lines = self._lines, []
+        return lines
+
+
+class _Rejects:
+    """The local file of dropped rows: for the owner's eyes, so mode 0600 from its first moment."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._kept = path, False
+        self._writer: pa.csv.CSVWriter | None = None
+
+    def __enter__(self) -> Self:
+        self._path.unlink(missing_ok=True)
+        return self
+
+    def write(self, rows: pa.Table) -> None:
+        if not len(rows):
+            return
+        if self._writer is None:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._file = os.fdopen(descriptor, "wb")
+            self._writer = pa.csv.CSVWriter(self._file, rows.schema)
+        self._writer.write_table(rows)
+
+    def keep(self) -> None:
+        self._kept = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._file.close()
+            if not self._kept:
+                self._path.unlink(missing_ok=True)
