@@ -301,7 +301,7 @@ def _tasks(agreement: Agreement) -> Iterator[Finding]:
             yield (
                 f"{place}.keepers",
                 (
-                    f"every keeper is {agreement.host.operated_by}, which operates the host and could lose both copies: "
+                    f"every keeper is {agreement.host.operated_by}, which also operates the host: "
                     "name a keeper outside that house"
                 ),
             )
