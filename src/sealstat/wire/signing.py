@@ -82,6 +82,7 @@ def sign_request(
         tag=TAG,
         include_alg=False,
         covered_component_ids=COMPONENTS,
+        use_existing_digest=True,
     )
     return dict(message.headers.items())
 
