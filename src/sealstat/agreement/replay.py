@@ -22,6 +22,7 @@ from sealstat.crypto.statement import Statement
 
 T = TypeVar("T")
 B_co = TypeVar("B_co", bound=Strict, covariant=True)
+HOST = "(host)"  # no party can have this name: what the host signs must never pass for a party's word
 
 
 class ReplayError(Exception):
@@ -43,7 +44,7 @@ class Entry(Generic[B_co]):
     index: int
     id: str
     agreement: str
-    by: str  # name of the party, "host", or an instance's fingerprint
+    by: str  # name of the party, HOST, or an instance's fingerprint
     body: B_co
 
 
@@ -87,6 +88,11 @@ class DeliveryState:
     replaced: bool = False
     expired: bool = False
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What it is the delivery of: agreement, dataset, period."""
+        return self.entry.agreement, self.entry.body.dataset, self.entry.body.period
+
 
 class View:
     """All that follows from the leaves read so far about one agreement and those it supersedes."""
@@ -114,6 +120,7 @@ class View:
         self.proposed: set[str] = set()
         self.approvals: dict[str, set[str]] = {id: set() for id in self.chain}
         self.successors: dict[str, dict[str, set[str]]] = {id: {} for id in self.chain}
+        self.succeeded: dict[str, str] = {}  # by the one that all approvers named first
         self.withdrawals: dict[str, Entry[body.Withdrawal]] = {}
         self.linkage: dict[tuple[str, str, str], dict[str, Entry[body.LinkageShare]]] = {}
         self.deliveries: dict[str, DeliveryState] = {}
@@ -196,6 +203,12 @@ class View:
 
     def _take(self, index: int, statement: Statement) -> None:
         agreement = statement.frame.agreement or statement.id
+        if statement.type == "enclave-evidence":
+            # Its signer has a card from here on, also where the evidence means nothing: what that instance goes on to
+            # say is then void, too, and does not end the replay as a body without a signer would.
+            evidence = body.parse_body(statement)
+            assert isinstance(evidence, body.EnclaveEvidence)
+            self._keys[statement.by] = evidence.card.keys
         if statement.type == "agreement":
             self.proposed.add(agreement)
         _require(agreement in self.proposed, "a statement ahead of its agreement")
@@ -210,8 +223,14 @@ class View:
         if statement.type == "enclave-evidence" or statement.by in self.instances:
             return statement.by
         if statement.by == fingerprint(self.chain[agreement].host.card):
-            return "host"
-        return _known(self.who(statement.by, agreement), "its signer's card is not in force")
+            return HOST
+        name = self.who(statement.by, agreement)
+        if name is None and statement.type == "approval":
+            # an approver of the version before must approve this one also when it takes no further part
+            for older in self._before(agreement):
+                left = self.who(statement.by, older)
+                name = left if left not in self.cards[agreement] else None
+        return _known(name, "its signer's card is not in force")
 
     # -- what each statement means -----------------------------------------------------------------------------
 
@@ -221,7 +240,10 @@ class View:
 
     def _on_successor(self, entry: Entry[body.Successor]) -> None:
         _require(entry.by in self.terms(entry).roles.approvers, "a successor named by somebody who is no approver")
-        self.successors[entry.agreement].setdefault(entry.body.new, set()).add(entry.by)
+        names = self.successors[entry.agreement].setdefault(entry.body.new, set())
+        names.add(entry.by)
+        if names >= set(self.terms(entry).roles.approvers):
+            self.succeeded.setdefault(entry.agreement, entry.body.new)
 
     def _on_withdrawal(self, entry: Entry[body.Withdrawal]) -> None:
         _require(entry.by in self.terms(entry).roles.approvers, "a withdrawal by somebody who is no approver")
@@ -255,19 +277,21 @@ class View:
         _require((said.linkage_check is None) == (dataset.pseudonym is None), "a delivery with the wrong linkage check")
         for what, value in (("rows", said.rows), ("size", said.size)):
             _require((value is not None) == (what in dataset.listed), f"a delivery lists {what} against the agreement")
-        earlier = self.in_force(said.dataset, said.period, entry.agreement)
-        if earlier is not None:
+        # one that has expired, too: its owner may not give the period another table once a request named this one
+        place = (entry.agreement, said.dataset, said.period)
+        for earlier in [state for state in self.deliveries.values() if state.place == place and not state.replaced]:
             _require(dataset.replaceable and not earlier.named, "a second delivery for the same period")
             earlier.replaced = True
         self.deliveries[entry.id] = DeliveryState(entry)
 
     def _on_expiry(self, entry: Entry[body.Expiry]) -> None:
         delivery = _known(self.deliveries.get(entry.body.delivery), "an expiry of an unknown delivery")
+        _same_agreement(entry, delivery.entry)
         _require(delivery.entry.by == entry.by, "an expiry of somebody else's delivery")
         delivery.expired = True
 
     def _on_deleted(self, entry: Entry[body.Deleted]) -> None:
-        _require(entry.by == "host", "a deletion that the host did not sign")
+        _require(entry.by == HOST, "a deletion that the host did not sign")
 
     def _on_run_request(self, entry: Entry[body.RunRequest]) -> None:
         said, terms = entry.body, self.terms(entry)
@@ -287,6 +311,7 @@ class View:
 
     def _on_challenge(self, entry: Entry[body.Challenge]) -> None:
         request = self._request(entry.body.request)
+        _same_agreement(entry, request)
         holder = entry.by in self.task(request).holders.of
         _require(holder or entry.by in self.terms(request).owners(request.body.task), "a challenge by a bystander")
         _require(holder == (entry.body.seal_to is not None), "a holder's challenge, and only that, has a sealing key")
@@ -294,6 +319,7 @@ class View:
 
     def _on_evidence(self, entry: Entry[body.EnclaveEvidence]) -> None:
         said, request = entry.body, self._request(entry.body.request)
+        _same_agreement(entry, request)
         _require(said.challenges == sorted(set(said.challenges)), "evidence that lists its challenges out of order")
         named = [_known(self.challenges.get(id), "evidence for an unknown challenge") for id in said.challenges]
         _require(all(found.body.request == request.id for found in named), "evidence for another request's challenge")
@@ -303,11 +329,11 @@ class View:
         instance.over = instance.c < self.counter(instance.task)
         _require(entry.by not in self.instances, "a second evidence of the same instance")
         self.instances[entry.by] = instance
-        self._keys[entry.by] = said.card.keys
 
     def _on_key_release(self, entry: Entry[body.KeyRelease]) -> None:
         instance = _known(self.instances.get(entry.body.instance), "a key-release ahead of its instance's evidence")
         delivery = _known(self.deliveries.get(entry.body.delivery), "a key-release of an unknown delivery")
+        _same_agreement(entry, instance.request)
         _require(delivery.entry.by == entry.by, "a key-release by somebody who is not the owner")
         _require(entry.body.request == instance.request.id, "a key-release for another request than the instance's")
         _require(delivery.entry.id in instance.request.body.deliveries, "a key-release of a delivery not asked for")
@@ -318,6 +344,7 @@ class View:
 
     def _on_run_record(self, entry: Entry[body.RunRecord]) -> None:
         said, instance = entry.body, _known(self.instances.get(entry.by), "a run-record by no instance")
+        _same_agreement(entry, instance.request)
         _require(instance.record is None, "a run-record that is not the first of its instance")
         instance.record = entry
         _require(self.live(instance.task) is instance, "a run-record of an instance that is not live")
@@ -333,37 +360,45 @@ class View:
     def _on_refusal(self, entry: Entry[body.Refusal]) -> None:
         instance, of = self.instances.get(entry.by), entry.body.of
         if instance is not None:
+            _same_agreement(entry, instance.request)
             _require(of == instance.request.id, "a refusal of another request than the instance's")
             instance.over = True
         elif of in self.records:
+            _same_agreement(entry, self.records[of][0])
             owners = self.terms(entry).owners(self.records[of][1].task)
             _require(entry.by in owners, "a refusal of a record by somebody who owns none of its inputs")
         else:
             shares = [share for group in self.linkage.values() for share in group.values() if share.id == of]
+            for share in shares:
+                _same_agreement(entry, share)
             others = {name for share in shares for name in share.body.sealed}
             _require(entry.by in others, "a refusal of something that is not its signer's to refuse")
         self.refusals.setdefault(of, []).append(entry)
 
     def _on_abandon(self, entry: Entry[body.Abandon]) -> None:
         instance = _known(self.instances.get(entry.body.instance), "an abandon of an unknown instance")
+        _same_agreement(entry, instance.request)
         task, owners = self.task(instance.request), self.terms(entry).owners(instance.task)
         _require(entry.by in {*task.runners, *task.holders.of, *owners}, "an abandon by a bystander")
         instance.over = True  # a record of it that counts stays: no statement undoes that (section 8)
 
     def _on_kept(self, entry: Entry[body.Kept]) -> None:
-        _, instance = _known(self.records.get(entry.body.record), "a kept of something that is no run-record")
+        record, instance = _known(self.records.get(entry.body.record), "a kept of something that is no run-record")
+        _same_agreement(entry, record)
         _require(entry.by in self.task(instance.request).keepers, "a kept by somebody who is no keeper")
         self.kept.setdefault(entry.body.record, set()).add(entry.by)
         self._settle(entry.body.record)
 
     def _on_result_release(self, entry: Entry[body.ResultRelease]) -> None:
-        _, instance = _known(self.records.get(entry.body.record), "a result-release of something that is no record")
+        record, instance = _known(self.records.get(entry.body.record), "a result-release of no record")
+        _same_agreement(entry, record)
         _require(entry.by in self.task(instance.request).holders.of, "a result-release by somebody who is no holder")
         _require(self.counts(entry.body.record), "a result-release of a record that does not count")
         self.result_releases.setdefault(entry.body.record, {}).setdefault(entry.by, entry)
 
     def _on_acknowledgement(self, entry: Entry[body.Acknowledgement]) -> None:
-        _, instance = _known(self.records.get(entry.body.record), "an acknowledgement of no record")
+        record, instance = _known(self.records.get(entry.body.record), "an acknowledgement of no record")
+        _same_agreement(entry, record)
         _require(entry.by in self.terms(entry).consumers(instance.task), "an acknowledgement by no consumer")
         self.acknowledged.setdefault(entry.body.record, set()).add(entry.by)
 
@@ -459,16 +494,15 @@ class View:
             for entry in self.requests.values()
             if _asks_alike(entry, request)
             for refusal in self.refusals.get(entry.id, [])
-            if refusal.body.reason == "data"
+            if refusal.body.reason == "data" and self._opened(refusal.by)
         ]
         return self.task(request).data_refusals - len(used)
 
     def in_force(self, dataset: str, period: str, agreement: str | None = None) -> DeliveryState | None:
         """The delivery that stands for a dataset and period."""
+        place = (agreement or self.id, dataset, period)
         for state in self.deliveries.values():
-            entry = state.entry
-            place = (entry.agreement, entry.body.dataset, entry.body.period)
-            if place == (agreement or self.id, dataset, period) and not state.replaced and not state.expired:
+            if state.place == place and not state.replaced and not state.expired:
                 return state
         return None
 
@@ -494,8 +528,7 @@ class View:
 
     def superseded(self, agreement: str | None = None) -> bool:
         """Whether all approvers of an agreement have named one successor."""
-        approvers = set(self.chain[agreement or self.id].roles.approvers)
-        return any(approvers <= names for names in self.successors[agreement or self.id].values())
+        return (agreement or self.id) in self.succeeded
 
     def missing_approvals(self) -> list[str]:
         """The approvers, of this version and the one before, who have not approved yet."""
@@ -516,16 +549,23 @@ class View:
             raise InactiveError(f"the agreement still lacks the approval of {', '.join(self.missing_approvals())}")
         if self.superseded():
             raise InactiveError("the agreement was superseded by a newer version")
-        for older in list(self.chain)[1:2]:
-            if self.id not in self.successors[older] or not self.superseded(older):
+        for older in self._before(self.id):
+            if self.succeeded.get(older) != self.id:
                 raise InactiveError("the version before is in force until its approvers name this one its successor")
         if not valid.start <= now <= valid.end:
             raise InactiveError(f"the agreement is valid from {valid.from_} to {valid.to}, and it is {now:%Y-%m-%d}")
 
     def _needed_approvers(self, agreement: str) -> set[str]:
+        return {name for id in (agreement, *self._before(agreement)) for name in self.chain[id].roles.approvers}
+
+    def _before(self, agreement: str) -> list[str]:
+        """The version that an agreement supersedes, if any."""
         ids = list(self.chain)
-        older = ids[ids.index(agreement) + 1 : ids.index(agreement) + 2]
-        return {name for id in (agreement, *older) for name in self.chain[id].roles.approvers}
+        return ids[ids.index(agreement) + 1 : ids.index(agreement) + 2]
+
+    def _opened(self, instance: str) -> bool:
+        """Whether an instance was given any delivery's key: without one, no run of it can have failed over the data."""
+        return instance in self.instances and bool(self.instances[instance].releases)
 
     def _request(self, id: str) -> Entry[body.RunRequest]:
         return _known(self.requests.get(id), "no such run-request")
@@ -533,6 +573,11 @@ class View:
 
 def _asks_alike(one: Entry[body.RunRequest], other: Entry[body.RunRequest]) -> bool:
     return (one.body.task, one.body.period) == (other.body.task, other.body.period)
+
+
+def _same_agreement(entry: Entry[Strict], about: Entry[Strict]) -> None:
+    """Names, roles and cards are those of one agreement: what is said under one means nothing to another's run."""
+    _require(entry.agreement == about.agreement, "a statement about something of another agreement")
 
 
 def _require(condition: object, otherwise: str) -> None:
