@@ -235,7 +235,7 @@ class View:
     # -- what each statement means -----------------------------------------------------------------------------
 
     def _on_approval(self, entry: Entry[body.Approval]) -> None:
-        _require(entry.by in self._needed_approvers(entry.agreement), "an approval by somebody who is no approver")
+        _require(entry.by in self.needed_approvers(entry.agreement), "an approval by somebody who is no approver")
         self.approvals[entry.agreement].add(entry.by)
 
     def _on_successor(self, entry: Entry[body.Successor]) -> None:
@@ -482,6 +482,14 @@ class View:
                 return entry
         return None
 
+    def instance_of(self, record: str) -> Instance:
+        """The instance that made a record."""
+        return self.records[record][1]
+
+    def run_refused(self, request: str) -> Entry[body.Refusal] | None:
+        """An instance's refusal of a request, which ends it: the runner may ask anew."""
+        return next((entry for entry in self.refusals.get(request, []) if entry.by in self.instances), None)
+
     def runs_left(self, request: Entry[body.RunRequest]) -> int:
         """How many more records may count for a request's task and period."""
         same = [entry for entry in self.requests.values() if _asks_alike(entry, request)]
@@ -532,7 +540,7 @@ class View:
 
     def missing_approvals(self) -> list[str]:
         """The approvers, of this version and the one before, who have not approved yet."""
-        return sorted(self._needed_approvers(self.id) - self.approvals[self.id])
+        return sorted(self.needed_approvers() - self.approvals[self.id])
 
     def check_active(self, now: datetime) -> None:
         """Check that the agreement holds at a time of the caller's clock.
@@ -555,8 +563,10 @@ class View:
         if not valid.start <= now <= valid.end:
             raise InactiveError(f"the agreement is valid from {valid.from_} to {valid.to}, and it is {now:%Y-%m-%d}")
 
-    def _needed_approvers(self, agreement: str) -> set[str]:
-        return {name for id in (agreement, *self._before(agreement)) for name in self.chain[id].roles.approvers}
+    def needed_approvers(self, agreement: str | None = None) -> set[str]:
+        """Who must approve an agreement: its approvers, and those of the version before."""
+        wanted = agreement or self.id
+        return {name for id in (wanted, *self._before(wanted)) for name in self.chain[id].roles.approvers}
 
     def _before(self, agreement: str) -> list[str]:
         """The version that an agreement supersedes, if any."""

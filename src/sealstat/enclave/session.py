@@ -159,7 +159,7 @@ class Session:
             if self.launch.request not in view.requests:
                 continue
             self.c = view.counter(self.request.body.task)
-            if view.counting_record(self.request.id) or self._refused_before():
+            if view.counting_record(self.request.id) or view.run_refused(self.request.id):
                 raise SessionOver("the request was answered already")
             self.challenges = self._newest_challenges()
             owners, holders = self.agreement.owners(self.request.body.task), self.task.holders
@@ -184,10 +184,6 @@ class Session:
             if (entry.body.request, entry.body.c) == (self.request.id, self.c):
                 found[entry.by] = entry
         return found
-
-    def _refused_before(self) -> bool:
-        view = self.follower.view
-        return any(entry.by in view.instances for entry in view.refusals.get(self.request.id, []))
 
     # -- (3) evidence ------------------------------------------------------------------------------------------
 
@@ -340,8 +336,14 @@ class Session:
         for name, share in zip(holders.of, pieces, strict=True):
             card, asked = self._card(name), self.challenges.get(name)
             to = asked.body.seal_to if asked and asked.body.seal_to else card.sealing
-            where = {"task": self.request.body.task, "c": self.c, "outputs": digest}
-            context = contexts.result_share(self.launch.agreement, instance=self.me, holder=fingerprint(card), **where)
+            context = contexts.result_share(
+                self.launch.agreement,
+                instance=self.me,
+                holder=fingerprint(card),
+                task=self.request.body.task,
+                c=self.c,
+                outputs=digest,
+            )
             sealed[name] = {"sealed": seal(to, context, share), "mac": mac(subkey(share, "share"), context)}
         return sealed
 

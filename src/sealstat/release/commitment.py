@@ -20,7 +20,7 @@ def text(value: Any) -> str | None:
     if isinstance(value, date | datetime):
         return value.isoformat()
     if isinstance(value, float):
-        raise ValueError("a released table holds exact values: whole numbers, decimals, text, dates")
+        raise TypeError("a released table holds exact values: whole numbers, decimals, text, dates")
     return str(value)
 
 

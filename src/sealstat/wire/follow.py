@@ -14,9 +14,9 @@ from sealstat.agreement.periods import seconds
 from sealstat.agreement.replay import ReplayError, View
 from sealstat.crypto import statement as envelopes
 from sealstat.crypto.statement import Statement
-from sealstat.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from sealstat.log.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
 from sealstat.log.errors import LogError
-from sealstat.log.merkle import Frontier, leaf_hash
+from sealstat.log.merkle import Frontier, leaf_hash, verify_consistency
 from sealstat.log.note import VerifierKey, parse_verifier_key
 from sealstat.log.reader import LogReader
 from sealstat.wire.client import HostClient
@@ -144,6 +144,14 @@ class Follower:
         """A verified inclusion proof of a leaf hash in the newest checkpoint."""
         assert self.checkpoint is not None
         return self._reader.inclusion_proof(index, leaf, self.checkpoint.checkpoint)
+
+    def consistency_proof(self, old: Checkpoint) -> list[bytes]:
+        """A verified proof that the newest checkpoint is an older one grown."""
+        assert self.checkpoint is not None
+        newest = self.checkpoint.checkpoint
+        proof = self._reader.tree(newest.size).consistency_proof(old.size)
+        verify_consistency(old.size, newest.size, old.root, newest.root, proof)
+        return proof
 
     def _check_grown(self, old: VerifiedCheckpoint, new: VerifiedCheckpoint) -> None:
         if new.checkpoint.size <= old.checkpoint.size:  # rollback and split view; growth is proven by the leaves

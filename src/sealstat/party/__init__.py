@@ -1,0 +1,1 @@
+"""The client on each party's premises: its home and keys, its agent, its deliveries, runs and results."""

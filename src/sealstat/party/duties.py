@@ -1,0 +1,445 @@
+"""What a party's agent owes its agreement, one duty a function; each looks, decides, and says what is due.
+
+Every duty can be done again at any time: what was said is in the log or in the outbox, and is not said twice.
+The comments give the section of protocol.md that the check stands for.
+"""
+
+import secrets
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sealstat.agreement import contexts
+from sealstat.agreement.model import Task
+from sealstat.agreement.periods import lasting
+from sealstat.agreement.replay import Entry, InactiveError, Instance, View, Void
+from sealstat.agreement.statements import Challenge, RunRecord, RunRequest
+from sealstat.crypto import canonical
+from sealstat.crypto.cards import b64, fingerprint, unb64
+from sealstat.crypto.derive import mac_matches, subkey
+from sealstat.crypto.errors import CryptoError
+from sealstat.crypto.identity import Opener
+from sealstat.crypto.keystore import write_private
+from sealstat.crypto.sealing import seal, unseal
+from sealstat.evidence.appraisal import appraise
+from sealstat.evidence.errors import EvidenceError
+from sealstat.log.errors import LogError
+from sealstat.party import linkage
+from sealstat.party.errors import PartyError
+from sealstat.party.member import Member
+from sealstat.tables.sealed import MAX_LIST_BYTES, parse_parts_list
+from sealstat.wire.errors import WireError
+from sealstat.wire.follow import StaleError
+
+
+def do_all(member: Member) -> None:
+    """Every duty once, in the order of the story."""
+    for duty in (
+        resend,
+        answer_linkage,
+        challenge_requests,
+        release_keys,
+        keep_results,
+        take_shares,
+        release_results,
+        end_retention,
+    ):
+        duty(member)
+
+
+# -- what was said must reach the log --------------------------------------------------------------------------
+
+
+def resend(member: Member) -> None:
+    """Send again what has no leaf; a key-release only if it would be given again now (section 6)."""
+    for statement in member.home.ledger.pending(member.id):
+        if statement.type == "key-release" and not _still_due(member, statement.body):
+            continue
+        member.send(statement)
+
+
+def _still_due(member: Member, body: dict[str, object]) -> bool:
+    instance = member.view.instances.get(str(body["instance"]))
+    if instance is None or instance.over:
+        return False
+    live = member.view.live(instance.task)
+    return live is None or live is instance
+
+
+# -- deliver ---------------------------------------------------------------------------------------------------
+
+
+def answer_linkage(member: Member) -> None:
+    """Contribute unasked where another provider has begun, and refuse a contribution that does not open (section 5)."""
+    if not _active(member):
+        return
+    for (agreement, group, period), shares in list(member.view.linkage.items()):
+        if agreement != member.id or member.name not in member.agreement.pseudonyms[group].shared_by:
+            continue
+        linkage.contribute(member, group, period)
+        for entry in shares.values():
+            if entry.by == member.name or any(no.by == member.name for no in member.view.refusals.get(entry.id, [])):
+                continue
+            try:
+                linkage.opened(member, entry)
+            except PartyError as error:
+                if _said(member, "refusal", of=entry.id):
+                    continue
+                member.say("refusal", {"of": entry.id, "reason": "linkage", "giver": entry.by, "sealed": {}})
+                member.home.ledger.act(f"refused a contribution of {entry.by}", str(error), agreement=member.id)
+
+
+# -- attest ----------------------------------------------------------------------------------------------------
+
+
+def challenge_requests(member: Member) -> None:
+    """Challenge every request in order that this party owns an input of or holds shares for (section 6.2)."""
+    if not _active(member):
+        return
+    view = member.judged()
+    for request in list(view.requests.values()):
+        if request.agreement != member.id or view.counting_record(request.id) or view.run_refused(request.id):
+            continue
+        task = view.task(request)
+        holder = member.name in task.holders.of
+        if not holder and member.name not in member.agreement.owners(request.body.task):
+            continue
+        try:
+            view.check_request(request.id)
+        except Void as reason:
+            _note_once(member, f"no challenge for run {request.id[:12]}", str(reason))
+            continue
+        if _open_challenge(member, view, request) is None:
+            _challenge(member, view, request, holder=holder)
+
+
+def _challenge(member: Member, view: View, request: Entry[RunRequest], *, holder: bool) -> None:
+    checkpoint = member.follower.checkpoint
+    assert checkpoint is not None
+    body: dict[str, object] = {
+        "request": request.id,
+        "c": view.counter(request.body.task),
+        "nonce": b64(secrets.token_bytes(32)),
+        "checkpoint": checkpoint.note.decode(),
+    }
+    if holder:
+        opener = Opener.generate()
+        body["seal_to"] = opener.public().to_json()
+        # before it is said: a share may be sealed to it as soon as the log has it
+        ref = canonical.digest(body["seal_to"])
+        member.home.ledger.keep_secret("seal-to", ref, opener.to_secret())
+    sent = member.say("challenge", body)
+    member.home.ledger.note_fact("challenged", sent.id, member.clock().isoformat())
+    reason = f"run of {request.body.task} for {request.body.period}, asked by {request.by}"
+    member.home.ledger.act(f"challenged any enclave that would run {request.id[:12]}", reason, agreement=member.id)
+
+
+def _open_challenge(member: Member, view: View, request: Entry[RunRequest]) -> Entry[Challenge] | None:
+    """This party's challenge for the request and the present counter, if it has neither lapsed nor served its turn."""
+    for entry in view.challenges.values():
+        if (entry.by, entry.body.request) != (member.name, request.id):
+            continue
+        if entry.body.c == view.counter(request.body.task) and _unlapsed(member, entry, view.task(request)):
+            served = [each for each in view.instances.values() if entry.id in each.evidence.body.challenges]
+            # an instance that is over has used it up, whether or not this party released to it
+            if not any(instance.over for instance in served):
+                return entry
+    return None
+
+
+def _unlapsed(member: Member, entry: Entry[Challenge], task: Task) -> bool:
+    since = member.home.ledger.fact("challenged", entry.id)
+    if since is None:
+        return False  # not one of this home: whoever made it, it is not this agent's word
+    return member.clock() < datetime.fromisoformat(since) + lasting(task.challenge_lapses)
+
+
+# -- run -------------------------------------------------------------------------------------------------------
+
+
+def release_keys(member: Member) -> None:
+    """Give this owner's keys to the one instance that has shown what the agreement asks for (section 6.4)."""
+    if not _active(member):
+        return
+    for fingerprint_ in list(member.view.instances):
+        instance = member.view.instances[fingerprint_]
+        if instance.over or instance.request.agreement != member.id:
+            continue
+        for delivery in instance.request.body.deliveries:
+            state = member.view.deliveries[delivery]
+            if state.entry.by == member.name and delivery not in member.judged().instances[fingerprint_].releases:
+                _release_key(member, instance, delivery)
+
+
+def _release_key(member: Member, instance: Instance, delivery: str) -> None:
+    try:
+        label = _check_instance(member, instance)
+    except (EvidenceError, LogError, Void, PartyError) as reason:
+        _note_once(member, f"no key for instance {instance.fingerprint[:12]}", str(reason))
+        return
+    except StaleError:
+        return  # its checkpoint is newer than what was read here: read on first
+    secret = member.home.ledger.secret("delivery-key", delivery)
+    if secret is None:
+        _note_once(member, f"no key for instance {instance.fingerprint[:12]}", "the delivery's key was destroyed")
+        return
+    context = contexts.delivery_key(
+        member.id,
+        owner=member.identity.fingerprint,
+        instance=instance.fingerprint,
+        request=instance.request.id,
+        delivery=delivery,
+    )
+    body = {
+        "request": instance.request.id,
+        "c": instance.c,
+        "delivery": delivery,
+        "instance": instance.fingerprint,
+        "sealed": seal(instance.evidence.body.card.sealing, context, canonical.encode(secret)),
+    }
+    member.say("key-release", body)
+    why = f"approved code, {label}, for run {instance.request.id[:12]} asked by {instance.request.by}"
+    member.home.ledger.act(f"released the key of delivery {delivery[:12]}", why, agreement=member.id)
+
+
+def _check_instance(member: Member, instance: Instance) -> str:
+    """All checks of section 6.4 but those of the key itself; what the evidence calls itself."""
+    said, view = instance.evidence.body, member.judged()
+    # evidence authentic at my clock, of code and kind that the agreement accepts, over this very instance
+    appraised = appraise(said, member.agreement.enclave, now=member.clock())
+    # bound to my unlapsed challenge
+    mine = _open_challenge(member, view, instance.request)
+    if mine is None or mine.id not in said.challenges:
+        raise PartyError("the evidence does not answer this party's open challenge")
+    # its checkpoint at least mine, and consistent with what I read
+    shown = member.follower.consistent(said.checkpoint.encode())
+    asked = member.follower.verify_note(mine.body.checkpoint.encode())
+    if shown.checkpoint.size < asked.checkpoint.size:
+        raise PartyError("the instance has read less of the log than this party's challenge demands")
+    # request still valid, its deliveries those in force, no record of it counts
+    view.check_request(instance.request.id)
+    if instance.c != view.counter(instance.task) or view.counting_record(instance.request.id):
+        raise PartyError("the run was done by another instance")
+    # no other live instance
+    live = view.live(instance.task)
+    if live is not None and live.fingerprint != instance.fingerprint:
+        raise PartyError("another instance is live for this task")
+    return appraised.label
+
+
+# -- release ---------------------------------------------------------------------------------------------------
+
+
+def keep_results(member: Member) -> None:
+    """Store all ciphertexts that a live instance's record names, and say so: only then can it count (section 8)."""
+    view = member.judged()
+    for id, (record, instance) in list(view.records.items()):
+        task = view.task(instance.request)
+        if member.name not in task.keepers or member.name in view.kept.get(id, set()):
+            continue
+        if record.agreement != member.id or (instance.over and not view.counts(id)):
+            continue
+        try:
+            for digest in _named_blobs(member, record.body):
+                _keep_blob(member, digest)
+        except WireError as error:
+            _note_once(member, f"cannot keep the results of run {record.body.request[:12]} yet", str(error))
+            continue
+        member.say("kept", {"record": id})
+        member.home.ledger.act(
+            f"kept the sealed results of run {record.body.request[:12]}",
+            "this party is a keeper: what it keeps cannot get lost with the host",
+            agreement=member.id,
+        )
+
+
+def give_back(member: Member) -> int:
+    """Give the host again what it has lost of the results kept here; how many blobs."""
+    folder = kept_folder(member)
+    kept = sorted(path.name for path in folder.glob("*")) if folder.exists() else []
+    missing = member.client.missing_blobs(member.id, kept) if kept else []
+    for digest in missing:
+        member.client.put_blob(member.id, (folder / digest).read_bytes())
+    if missing:
+        member.home.ledger.act(f"gave back {len(missing)} sealed blobs", "the host had lost them", agreement=member.id)
+    return len(missing)
+
+
+def kept_folder(member: Member) -> Path:
+    """Where a keeper keeps an agreement's sealed results."""
+    return member.home.path / "kept" / member.id
+
+
+def _named_blobs(member: Member, record: RunRecord) -> list[str]:
+    """The digests a record names, those in its lists of parts included."""
+    found = []
+    for output in record.outputs:
+        found += [output.about, output.parts.digest]
+        listed = parse_parts_list(_keep_blob(member, output.parts.digest, limit=MAX_LIST_BYTES))
+        found += [part.sha256 for part in listed]
+    return found
+
+
+def _keep_blob(member: Member, digest: str, *, limit: int | None = None) -> bytes:
+    path = kept_folder(member) / digest
+    if path.exists():
+        return path.read_bytes()
+    data = member.client.get_blob(member.id, digest, **({"limit": limit} if limit else {}))
+    write_private(path, data)
+    return data
+
+
+def take_shares(member: Member) -> None:
+    """Take counting records in turn, skipping none: open the share, store it, destroy the keys it was sealed to."""
+    ledger = member.home.ledger
+    for task, state in list(member.view.tasks.items()):
+        if task not in member.agreement.tasks or member.name not in member.agreement.tasks[task].holders.of:
+            continue
+        ref = f"{member.id}/{task}"
+        taken = ledger.fact("taken", ref) or 0
+        for c in range(taken, len(state.counting)):
+            record, instance = member.view.records[state.counting[c]]
+            if record.agreement == member.id:
+                _take_share(member, record, instance)
+            # forward secrecy: what was sealed to these keys, in abandoned records too, is dead from here on
+            for entry in member.view.challenges.values():
+                request = member.view.requests[entry.body.request]
+                if entry.by == member.name and entry.body.c <= c and request.body.task == task and entry.body.seal_to:
+                    ledger.destroy_secret("seal-to", canonical.digest(entry.body.seal_to.to_json()))
+            ledger.note_fact("taken", ref, c + 1)
+
+
+def _take_share(member: Member, record: Entry[RunRecord], instance: Instance) -> None:
+    ledger, said = member.home.ledger, record.body
+    if ledger.secret("result-share", record.id) is not None or member.name not in said.shares:
+        return
+    given = said.shares[member.name]
+    context = contexts.result_share(
+        member.id,
+        instance=instance.fingerprint,
+        holder=member.identity.fingerprint,
+        task=instance.task,
+        c=instance.c,
+        outputs=contexts.outputs_digest([output.to_json() for output in said.outputs]),
+    )
+    for opener in (*_seal_to_keys(member, instance), member.identity.opener):
+        try:
+            share = unseal(opener, context, given.sealed)
+        except CryptoError:
+            continue
+        if mac_matches(subkey(share, "share"), context, given.mac):
+            ledger.keep_secret("result-share", record.id, {"share": b64(share)})
+            return
+    _note_once(member, f"no share of the results of run {said.request[:12]}", "what the enclave sealed does not open")
+
+
+def _seal_to_keys(member: Member, instance: Instance) -> list[Opener]:
+    found = []
+    for id in instance.evidence.body.challenges:
+        entry = member.view.challenges[id]
+        if entry.by == member.name and entry.body.seal_to is not None:
+            secret = member.home.ledger.secret("seal-to", canonical.digest(entry.body.seal_to.to_json()))
+            found += [Opener.from_secret(secret)] if secret else []
+    return found
+
+
+def release_results(member: Member) -> None:
+    """Give this holder's share to the consumers, once per counter, if nothing stands against it (section 7)."""
+    if not _active(member):
+        return
+    view = member.judged()
+    for id in member.home.ledger.secret_refs("result-share"):
+        if id not in member.view.records or member.view.records[id][0].agreement != member.id:
+            continue
+        record, instance = member.view.records[id]
+        if member.name in member.view.result_releases.get(id, {}):
+            member.home.ledger.destroy_secret("result-share", id)  # given; nothing here opens it any more
+        elif member.name not in view.result_releases.get(id, {}) and _may_release(member, view, record, instance):
+            _release_result(member, record, instance)
+
+
+def _may_release(member: Member, view: View, record: Entry[RunRecord], instance: Instance) -> bool:
+    run, task = record.body.request[:12], view.task(instance.request)
+    if not member.view.counts(record.id):
+        return False
+    if any(no.by in member.agreement.owners(instance.task) for no in view.refusals.get(record.id, [])):
+        _note_once(member, f"held the result of run {run} back for good", "an owner of the data refused its release")
+        return False
+    owner = member.name in member.agreement.owners(instance.task)
+    if task.hold == "owner" and owner and not member.home.ledger.fact("allowed", record.id):
+        _note_once(member, f"the result of run {run} waits for a person", f"say `sealstat party allow {run}` or refuse")
+        return False
+    since = member.home.ledger.first_time("counting", record.id, member.clock())
+    return member.clock() >= since + lasting(task.release_delay)
+
+
+def _release_result(member: Member, record: Entry[RunRecord], instance: Instance) -> None:
+    secret = member.home.ledger.secret("result-share", record.id)
+    assert secret is not None
+    shares = {}
+    for name in member.agreement.consumers(instance.task):
+        card = member.view.cards[member.id][name]
+        context = contexts.result_release(
+            member.id, holder=member.identity.fingerprint, consumer=fingerprint(card), record=record.id
+        )
+        shares[name] = seal(card.sealing, context, unb64(secret["share"]))
+    member.say("result-release", {"record": record.id, "shares": shares})
+    to = ", ".join(shares)
+    reason = "the record counts, its delay is over, and nobody with a say refused it"
+    member.home.ledger.act(
+        f"released its share of the result of run {record.body.request[:12]} to {to}", reason, agreement=member.id
+    )
+
+
+# -- forget ----------------------------------------------------------------------------------------------------
+
+
+def end_retention(member: Member) -> None:
+    """Destroy the key of every delivery whose time in the agreement is over (section 5)."""
+    for id, since in member.home.ledger.facts("delivered").items():
+        state = member.view.deliveries.get(id)
+        if state is None or state.entry.agreement != member.id or state.expired:
+            continue
+        keep = lasting(member.agreement.datasets[state.entry.body.dataset].keep)
+        if member.clock() >= datetime.fromisoformat(since) + keep:
+            forget(member, id, why=f"its {keep // timedelta(days=1)} days in the agreement are over")
+
+
+def forget(member: Member, delivery: str, *, why: str) -> None:
+    """Destroy a delivery's key, and the linkage contribution of its period, and say so in the log."""
+    if _said(member, "expiry", delivery=delivery):
+        return
+    said = member.view.deliveries[delivery].entry.body
+    member.home.ledger.destroy_secret("delivery-key", delivery)
+    group = member.agreement.datasets[said.dataset].pseudonym
+    if group is not None:
+        linkage.forget(member, group, said.period)
+    member.say("expiry", {"delivery": delivery})
+    member.home.ledger.act(f"destroyed the key of delivery {delivery[:12]}", why, agreement=member.id)
+
+
+# -- small questions -------------------------------------------------------------------------------------------
+
+
+def _active(member: Member) -> bool:
+    try:
+        member.judged().check_active(member.clock())
+    except InactiveError:
+        return False
+    return True
+
+
+def _said(member: Member, type: str, **fields: str) -> bool:
+    """Whether this party has said so already, logged or not."""
+    entries: list[dict[str, object]] = [
+        member.view.statements[entry.id].body
+        for entry in member.view.entries.values()
+        if entry.by == member.name and member.view.statements[entry.id].type == type
+    ]
+    entries += [statement.body for statement in member.home.ledger.pending(member.id) if statement.type == type]
+    return any(all(body.get(name) == value for name, value in fields.items()) for body in entries)
+
+
+def _note_once(member: Member, what: str, why: str) -> None:
+    if member.home.ledger.fact("noted", f"{what}: {why}") is None:
+        member.home.ledger.note_fact("noted", f"{what}: {why}", True)
+        member.home.ledger.act(what, why, agreement=member.id)

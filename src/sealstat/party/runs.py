@@ -1,0 +1,431 @@
+"""Asking for a run, watching it, opening its result, and the proof of it."""
+
+import csv
+import json
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from sealstat import statistics
+from sealstat.agreement import contexts
+from sealstat.agreement.replay import Entry, InactiveError, Instance, View, Void
+from sealstat.agreement.statements import Output, RunRecord, RunRequest
+from sealstat.crypto import shares
+from sealstat.crypto.cards import b64, unb64
+from sealstat.crypto.derive import commitment, subkey
+from sealstat.crypto.errors import CryptoError
+from sealstat.crypto.sealing import unseal
+from sealstat.party.errors import PartyError
+from sealstat.party.member import Member
+from sealstat.release.commitment import content, text
+from sealstat.tables.about import open_about
+from sealstat.tables.errors import DataError
+from sealstat.tables.sealed import MAX_LIST_BYTES, open_part, parse_parts_list
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a run stands, in words, and whether it has ended and how."""
+
+    word: str
+    sentence: str
+    ended: bool = False
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One opened table, held against its commitment in the record."""
+
+    name: str
+    table: pa.Table
+    salt: bytes
+    commitment: str
+    effects: dict[str, Any]
+
+
+# -- asking ------------------------------------------------------------------------------------------------------
+
+
+def request(member: Member, task: str, period: str, purpose: str, *, parameters: dict[str, Any] | None = None) -> str:
+    """Ask for a run over the deliveries in force; the run's id.
+
+    Raises:
+        PartyError: the agreement does not let this party ask for that, said before anything is sent.
+    """
+    member.update()
+    view = member.view
+    terms = member.agreement.tasks.get(task)
+    if terms is None:
+        raise PartyError(f"the agreement has no task {task}: it has {', '.join(sorted(member.agreement.tasks))}")
+    if member.name not in terms.runners:
+        raise PartyError(f"{task} may be run by {', '.join(terms.runners)}, not by {member.name}")
+    purposes = [each.id for each in member.agreement.purpose]
+    if purpose not in purposes:
+        raise PartyError(f"the agreement does not list the purpose {purpose}: it lists {', '.join(purposes)}")
+    try:
+        view.check_active(member.clock())
+    except InactiveError as error:
+        raise PartyError(f"nothing can be run now: {error}") from error
+    deliveries = []
+    for dataset in terms.inputs.values():
+        delivery = view.in_force(dataset, period)
+        if delivery is None:
+            provider = member.agreement.datasets[dataset].provider
+            raise PartyError(f"{dataset} for {period} is missing: {provider} has not delivered it")
+        deliveries.append(delivery.entry.id)
+    body = {
+        "task": task,
+        "period": period,
+        "purpose": purpose,
+        "deliveries": deliveries,
+        "parameters": parameters or {},
+        "nonce": b64(secrets.token_bytes(32)),
+    }
+    used = [view.counting_record(entry.id) for entry in view.requests.values() if _same(entry, task, period)]
+    if sum(record is not None for record in used) >= terms.runs_per_period:
+        raise PartyError(f"no run of {task} is left for {period}: the agreement allows {terms.runs_per_period}")
+    statement = member.say("run-request", body)
+    member.await_leaf(statement)
+    return statement.id
+
+
+def _same(entry: Entry[RunRequest], task: str, period: str) -> bool:
+    return (entry.body.task, entry.body.period) == (task, period)
+
+
+# -- watching ----------------------------------------------------------------------------------------------------
+
+
+def stage(view: View, run: str, consumer: str) -> Stage:
+    """Where a run stands for one of its consumers, from the log alone."""
+    request = view.requests[run]
+    task = view.task(request)
+    if run in view.refusals and view.run_refused(run) is not None:
+        refusal = view.run_refused(run)
+        assert refusal is not None
+        return Stage("refused", _refused(refusal.body.reason), ended=True, refused=True)
+    record = view.counting_record(run)
+    if record is not None:
+        return _released(view, record, consumer)
+    instances = [each for each in view.instances.values() if each.request.id == run and not each.over]
+    if any(each.record is not None for each in instances):
+        return Stage("recorded", "computed; waiting for the keepers to keep the sealed results")
+    for each in instances:
+        waiting = [id for id in request.body.deliveries if id not in each.releases]
+        if not waiting:
+            return Stage("computing", "all keys are released, the enclave computes")
+        owners = ", ".join(sorted({view.deliveries[id].entry.by for id in waiting}))
+        return Stage("attested", f"the enclave has shown its evidence; waiting for the key of {owners}")
+    try:
+        view.check_request(run)
+    except Void as reason:
+        return Stage("refused", str(reason), ended=True, refused=True)
+    counter = view.counter(request.body.task)
+    asked = {e.by for e in view.challenges.values() if e.body.request == run and e.body.c == counter}
+    missing = sorted(set(view.terms(request).owners(request.body.task)) - asked)
+    if missing:
+        return Stage("requested", f"waiting for the agent of {', '.join(missing)} to answer")
+    short = task.holders.threshold - len(asked & set(task.holders.of))
+    if short > 0:
+        return Stage("requested", f"waiting for {short} more holders' agents to answer")
+    return Stage("challenged", "owners and holders have answered; waiting for an enclave to show its evidence")
+
+
+def _released(view: View, record: Entry[RunRecord], consumer: str) -> Stage:
+    instance = view.instance_of(record.id)
+    holders = view.task(instance.request).holders
+    given = view.result_releases.get(record.id, {})
+    stopped = [no for no in view.refusals.get(record.id, []) if no.by in view.terms(record).owners(instance.task)]
+    if len(given) >= holders.threshold:
+        return Stage("released", f"released to {consumer} by {', '.join(sorted(given))}", ended=True)
+    if stopped:
+        who, why = stopped[0].by, stopped[0].body.why or "no cause given"
+        return Stage("stopped", f"{who} has refused the release: {why}", ended=True, refused=True)
+    waiting = f"{len(given)} of {holders.threshold} holders have released it"
+    return Stage("counted", f"the record counts; the release delay runs, {waiting}")
+
+
+def _refused(reason: str) -> str:
+    sentences = {
+        "agreement": "the agreement does not hold: see `sealstat agreement show`",
+        "request": "the request is not, or no longer, in order",
+        "deliveries": "a delivery is missing, replaced or has expired",
+        "data": "a delivery is not as agreed; its owner was told the detail, sealed",
+    }
+    return f"the enclave has refused the run ({reason}): {sentences.get(reason, 'see its owner')}"
+
+
+def watch(member: Member, run: str, *, patience_s: float) -> Iterator[Stage]:
+    """Each new stage of a run until it ends.
+
+    Raises:
+        WaitingTooLong: patience ended first; the run goes on.
+    """
+    last: Stage | None = None
+    for view in member.until(f"run {run[:12]}", patience_s=patience_s):
+        if run not in view.requests:
+            continue
+        now = stage(view, run, member.name)
+        if now != last:
+            yield now
+            last = now
+        if now.ended:
+            return
+
+
+def silent_instance(view: View, run: str) -> Instance | None:
+    """The instance of a run that has got keys and has not made a record: the one to abandon if it stays silent."""
+    for each in view.instances.values():
+        if each.request.id == run and not each.over and each.first_release is not None and each.record is None:
+            return each
+    return None
+
+
+def abandon(member: Member, run: str) -> str:
+    """Give up the instance that works on a run, so that a new one can take its place; its fingerprint.
+
+    Raises:
+        PartyError: no instance is at work on it.
+    """
+    member.update()
+    mine = [each for each in member.view.instances.values() if each.request.id == run and not each.over]
+    if not mine:
+        raise PartyError(f"no enclave is at work on run {run[:12]}: there is nothing to abandon")
+    for each in mine:
+        member.await_leaf(member.say("abandon", {"instance": each.fingerprint}))
+    return mine[0].fingerprint
+
+
+# -- opening -----------------------------------------------------------------------------------------------------
+
+
+def open_result(member: Member, run: str) -> tuple[Entry[RunRecord], list[Result]]:
+    """The tables of a run that are for this party, decrypted and held against their commitments in the log.
+
+    Raises:
+        PartyError: not released yet, not for this party, or not what the record says.
+    """
+    record, instance = _record(member, run)
+    result_key = _result_key(member, record, instance)
+    results = [
+        _open_output(member, record, instance, output, result_key)
+        for output in record.body.outputs
+        if member.name in output.keys
+    ]
+    if not results:
+        raise PartyError(f"no table of run {run[:12]} is for {member.name}")
+    return record, results
+
+
+def _record(member: Member, run: str) -> tuple[Entry[RunRecord], Instance]:
+    if run not in member.view.requests:
+        raise PartyError(f"run {run[:12]} is not in the log")
+    record = member.view.counting_record(run)
+    if record is None:
+        raise PartyError(f"run {run[:12]} has no result yet: {stage(member.view, run, member.name).sentence}")
+    return record, member.view.instance_of(record.id)
+
+
+def _result_key(member: Member, record: Entry[RunRecord], instance: Instance) -> bytes:
+    """R, from enough holders' shares; each is bound to its holder, this party and the record."""
+    holders = member.view.task(instance.request).holders
+    found: dict[int, bytes] = {}
+    for name, entry in member.view.result_releases.get(record.id, {}).items():
+        for identity in member.home.identities.values():
+            context = contexts.result_release(
+                member.id,
+                holder=member.view.statements[entry.id].by,
+                consumer=identity.fingerprint,
+                record=record.id,
+            )
+            try:
+                found[holders.of.index(name) + 1] = unseal(
+                    identity.opener, context, entry.body.shares.get(member.name, "")
+                )
+            except CryptoError:
+                continue
+    if len(found) < holders.threshold:
+        raise PartyError(
+            f"the result is not open yet: {len(found)} of {holders.threshold} needed holders have released it to "
+            f"{member.name}; {stage(member.view, record.body.request, member.name).sentence}"
+        )
+    return shares.combine(found, threshold=holders.threshold, holders=len(holders.of))
+
+
+def _open_output(
+    member: Member, record: Entry[RunRecord], instance: Instance, output: Output, result_key: bytes
+) -> Result:
+    part_key, place = (
+        _part_key(member, instance, output),
+        contexts.result_place(instance.task, instance.c, output.table),
+    )
+    key = subkey(result_key + part_key, "output")
+    schema = statistics.get(record.body.statistic).outputs[output.table].schema
+    try:
+        listed = parse_parts_list(member.client.get_blob(member.id, output.parts.digest, limit=MAX_LIST_BYTES))
+        batches = []
+        for index, part in enumerate(listed):
+            sealed = member.client.get_blob(member.id, part.sha256)
+            batches += open_part(
+                sealed,
+                key=key,
+                agreement=member.id,
+                place=place,
+                index=index,
+                last=index == len(listed) - 1,
+                schema=schema,
+            )
+        note = member.client.get_blob(member.id, output.about)
+        about = open_about(note, key=key, agreement=member.id, place=place)
+        salt = unb64(about["salt"])
+    except (CryptoError, DataError, KeyError, TypeError) as error:
+        raise PartyError(f"table {output.table} does not open: {error}; a holder's share may be wrong") from error
+    table = pa.Table.from_batches(batches, schema)
+    if commitment(salt, content(output.table, table)) != output.commitment:
+        raise PartyError(f"table {output.table} is not the one that the record in the log commits to")
+    return Result(output.table, table, salt, output.commitment, about.get("effects", {}))
+
+
+def _part_key(member: Member, instance: Instance, output: Output) -> bytes:
+    for identity in member.home.identities.values():
+        context = contexts.output_key(
+            member.id,
+            instance=instance.fingerprint,
+            consumer=identity.fingerprint,
+            request=instance.request.id,
+            task=instance.task,
+            c=instance.c,
+            table=output.table,
+        )
+        try:
+            return unseal(identity.opener, context, output.keys[member.name])
+        except CryptoError:
+            continue
+    raise PartyError(f"the key part of table {output.table} does not open for {member.name}")
+
+
+def fetch(member: Member, run: str, out: Path, *, label: str) -> tuple[Entry[RunRecord], list[Result]]:
+    """Open a run's tables and write them, all or none: Parquet, CSV and about.json in a new folder.
+
+    Args:
+        label: what the evidence calls the machine; it stands in about.json and in every table's metadata.
+    Raises:
+        PartyError: see ``open_result``; or the folder exists.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise PartyError(f"{out} exists and is not empty: name another folder")
+    member.update()
+    record, results = open_result(member, run)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        for result in results:
+            _write_table(staging, result, record, label)
+        about = about_run(member, record, results, label)
+        (staging / "about.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+        if out.exists():
+            out.rmdir()
+        staging.chmod(0o755)
+        staging.rename(out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    if member.name not in member.view.acknowledged.get(record.id, set()):
+        member.say("acknowledgement", {"record": record.id})
+    return record, results
+
+
+def _write_table(folder: Path, result: Result, record: Entry[RunRecord], label: str) -> None:
+    metadata = {"sealstat_run": record.body.request, "sealstat_record": record.id, "sealstat_protection": label}
+    pa.parquet.write_table(result.table.replace_schema_metadata(metadata), folder / f"{result.name}.parquet")
+    with (folder / f"{result.name}.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(result.table.column_names)
+        writer.writerows([text(value) for value in row.values()] for row in result.table.to_pylist())
+
+
+def about_run(member: Member, record: Entry[RunRecord], results: list[Result], label: str) -> dict[str, Any]:
+    """What the tables are: units, rules, where they come from, and what they were held against."""
+    request, statistic = member.view.requests[record.body.request], statistics.get(record.body.statistic)
+    return {
+        "protection": label,
+        "agreement": member.id,
+        "title": member.agreement.title,
+        "run": request.id,
+        "record": record.id,
+        "task": request.body.task,
+        "period": request.body.period,
+        "purpose": request.body.purpose,
+        "statistic": {"name": statistic.name, "version": record.body.version, "title": statistic.title},
+        "measurement": record.body.measurement,
+        "tables": {
+            result.name: {
+                "commitment": result.commitment,
+                "salt": b64(result.salt),
+                "rule": record.body.rules[result.name],
+                "effects": result.effects,
+                "columns": statistic.outputs[result.name].described(),
+            }
+            for result in results
+        },
+        "suppressed": "an empty cell is hidden by the rules of the agreement; it is not zero",
+    }
+
+
+# -- proving -----------------------------------------------------------------------------------------------------
+
+
+def proof(member: Member, run: str) -> bytes:
+    """The proof bundle of a run: one file that anyone checks offline."""
+    from sealstat.verify import make_bundle
+
+    member.update()
+    record, _ = _record(member, run)
+    follower = member.follower
+    assert follower.checkpoint is not None
+    bundle = make_bundle(
+        member.view,
+        record.id,
+        follower.checkpoint,
+        inclusion=follower.inclusion,
+        consistency=follower.consistency_proof,
+    )
+    return bundle.to_bytes()
+
+
+# -- a person's word -----------------------------------------------------------------------------------------------
+
+
+def allow(member: Member, run: str) -> None:
+    """The owner's word that a result on hold may be released; the agent acts on it."""
+    member.update()
+    record, _ = _record(member, run)
+    member.home.ledger.note_fact("allowed", record.id, True)
+    member.home.ledger.act(
+        f"allowed the release of run {run[:12]}", "a person of this party said so", agreement=member.id
+    )
+
+
+def refuse(member: Member, run: str, why: str) -> None:
+    """The owner's word that a result must not be released, with cause; it stops every holder that hears of it."""
+    member.update()
+    record, instance = _record(member, run)
+    if member.name not in member.agreement.owners(instance.task):
+        raise PartyError(f"{member.name} owns no input of run {run[:12]}: only an owner can stop its release")
+    member.await_leaf(member.say("refusal", {"of": record.id, "reason": "owner", "why": why, "sealed": {}}))
+    member.home.ledger.act(f"refused the release of run {run[:12]}", why, agreement=member.id)
+
+
+def label_of(member: Member, record: Entry[RunRecord]) -> str:
+    """What the evidence behind a record calls the machine: hardware, or loudly not."""
+    from sealstat.evidence.appraisal import appraise
+
+    evidence = member.view.instance_of(record.id).evidence.body
+    return appraise(evidence, member.agreement.enclave, now=member.clock()).label
