@@ -6,6 +6,7 @@ It calls out only. What it did and why stands in the ledger, and on its page (co
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from sealstat.agreement.replay import ReplayError
 from sealstat.crypto.errors import CryptoError
@@ -43,7 +44,7 @@ class Agent:
         """Look once for new agreements, and do every duty of every agreement once."""
         self._guarded("", self._discover)
         for id in self.home.ledger.agreements():
-            self._guarded(id, lambda id=id: self._serve(id))  # type: ignore[misc]
+            self._guarded(id, partial(self._serve, id))
         self._tell()
 
     def _discover(self) -> None:
