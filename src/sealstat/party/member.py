@@ -143,10 +143,14 @@ class Member:
             PartyError: the log's readers hold it for void.
             WaitingTooLong: it has no leaf after the patience.
         """
+        self.await_entry(statement.id, patience_s=patience_s)
+
+    def await_entry(self, id: str, *, patience_s: float = 60.0) -> None:
+        """As :meth:`await_leaf`, of a statement that somebody sent."""
         for view in self.until("the statement to be cosigned", patience_s=patience_s):
-            if statement.id in view.void:
-                raise PartyError(f"the {statement.type} means nothing: {view.void[statement.id][1]}")
-            if statement.id in view.entries:
+            if id in view.void:
+                raise PartyError(f"the statement means nothing to those who read the log: {view.void[id][1]}")
+            if id in view.entries:
                 return
 
     def _speak_as(self, identity: Identity) -> None:

@@ -163,8 +163,8 @@ def _refused(reason: str) -> str:
     return f"the enclave has refused the run ({reason}): {sentences.get(reason, 'see its owner')}"
 
 
-def watch(member: Member, run: str, *, patience_s: float) -> Iterator[Stage]:
-    """Each new stage of a run until it ends.
+def watch(member: Member, run: str, *, patience_s: float) -> Iterator[Stage | None]:
+    """Each new stage of a run until it ends; None at every look that shows nothing new.
 
     Raises:
         WaitingTooLong: patience ended first; the run goes on.
@@ -174,9 +174,8 @@ def watch(member: Member, run: str, *, patience_s: float) -> Iterator[Stage]:
         if run not in view.requests:
             continue
         now = stage(view, run, member.name)
-        if now != last:
-            yield now
-            last = now
+        yield now if now != last else None
+        last = now
         if now.ended:
             return
 

@@ -1,0 +1,73 @@
+"""The `sealstat` program: its groups, and what becomes of errors.
+
+Modules of the rooms are imported inside the commands, so that `sealstat --help` stays quick.
+"""
+
+import os
+import sys
+
+import click
+import typer
+
+from sealstat.cli import agreement, case, data, demo, log, measure, party, proof, servers, statistic
+from sealstat.cli.shared import no_words
+
+app = typer.Typer(
+    name="sealstat",
+    help="Official statistics from data that nobody has to share.",
+    epilog="Start with `sealstat demo`: every role on this machine, ending in a verified result.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command("demo")(demo.demo)
+app.add_typer(agreement.app, name="agreement")
+app.add_typer(party.app, name="party")
+app.command("deliver")(data.deliver)
+app.add_typer(data.runs, name="run")
+app.command("fetch")(data.fetch)
+app.command("proof")(proof.proof)
+app.command("verify")(proof.verify)
+app.add_typer(log.app, name="log")
+app.add_typer(servers.host, name="host")
+app.add_typer(servers.enclave, name="enclave")
+app.add_typer(servers.witness, name="witness")
+app.command("measure")(measure.measure)
+app.add_typer(statistic.app, name="statistic")
+app.add_typer(case.app, name="case")
+
+
+def main() -> None:
+    """Run the program: 0 for success, 1 for a refusal, 2 for a wrong call; errors are one sentence."""
+    try:
+        app(standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.exceptions.Abort:
+        no_words("interrupted: nothing half-done is kept; the same command goes on where it can")
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        no_words("interrupted: nothing half-done is kept; the same command goes on where it can")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last line of defence against a traceback
+        _explain(error)
+        sys.exit(1)
+
+
+def _explain(error: Exception) -> None:
+    """Our own errors are sentences; anything else is a bug, and says how to see more."""
+    if os.environ.get("SEALSTAT_DEBUG"):
+        raise error
+    if type(error).__module__.startswith("sealstat."):
+        no_words(str(error))
+    elif isinstance(error, OSError) and error.filename is not None:
+        no_words(f"cannot use {error.filename}: {error.strerror}")
+    else:
+        no_words(f"a fault of sealstat itself ({type(error).__name__}): run again with SEALSTAT_DEBUG=1 and report it")

@@ -1,0 +1,239 @@
+"""`sealstat deliver`, `sealstat run`, `sealstat fetch`: tables in, a run, tables out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from sealstat.cli.shared import HomeOption, HostOption, JsonOption, note, show_json
+
+if TYPE_CHECKING:
+    import click
+
+    from sealstat.party.deliver import Progress
+    from sealstat.party.runs import Result
+
+
+def deliver(
+    agreement: Annotated[str, typer.Argument(help="The beginning of its id.")],
+    dataset: Annotated[str, typer.Argument(help="As the agreement names it.")],
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet, the columns of the dataset's schema.")],
+    period: Annotated[str, typer.Option(help="2026-10, 2026-10-31 or 2017-05-31/2017-06-06.")],
+    host: HostOption = None,
+    home: HomeOption = None,
+    patience: Annotated[float, typer.Option(help="Seconds to wait for the other providers' agents.")] = 3600.0,
+    json: JsonOption = False,
+) -> None:
+    """Check a table, replace its identifiers, encrypt it here, and upload the ciphertext."""
+    from sealstat.cli.shared import open_home, open_member
+    from sealstat.party.deliver import deliver as deliver_table
+
+    member = open_member(open_home(home), agreement, host)
+    with _bar() as show:
+        done = deliver_table(member, dataset, file, period, show=show, patience_s=patience)
+    if json:
+        show_json(
+            {
+                "delivery": done.id,
+                "rows": done.rows,
+                "rejects": done.rejects,
+                "rejects_file": str(done.rejects_file),
+                "parts": done.parts,
+                "bytes_uploaded": done.bytes_uploaded,
+            }
+        )
+        return
+    print(f"delivered {dataset} for {period}: {done.rows:,} rows in {done.parts} parts; delivery {done.id[:12]}")
+    if done.rejects:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.rejects.items()))
+        print(f"rejected here and never uploaded: {reasons}; the rows are in {done.rejects_file}")
+
+
+class _RunGroup(TyperGroup):
+    """`run AGREEMENT TASK` is the common case, so it needs no word of its own."""
+
+    def parse_args(self, ctx: "click.Context", args: list[str]) -> list[str]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args.insert(0, "start")
+        return super().parse_args(ctx, args)
+
+
+runs = typer.Typer(
+    cls=_RunGroup,
+    help="Run a task: `sealstat run AGREEMENT TASK --period … --purpose …` (the word *start* may be left out).",
+    epilog="Example: `sealstat run 91ab0c visitors --period 2026-10 --purpose tourism-statistics`",
+    no_args_is_help=True,
+)
+
+
+@runs.command("start", epilog="Example: `sealstat run 91ab0c visitors --period 2026-10 --purpose tourism-statistics`")
+def start(
+    agreement: Annotated[str, typer.Argument(help="The beginning of its id.")],
+    task: Annotated[str, typer.Argument(help="As the agreement names it.")],
+    period: Annotated[str, typer.Option(help="2026-10, 2026-10-31 or 2017-05-31/2017-06-06.")],
+    purpose: Annotated[str, typer.Option(help="One of the agreement's purposes.")],
+    parameter: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, where the agreement leaves it open.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Ask and return; see `sealstat run show`.")] = False,
+    patience: Annotated[float, typer.Option(help="Seconds to wait.")] = 86_400.0,
+    silence: Annotated[float, typer.Option(help="Seconds after which a silent enclave is spoken of.")] = 120.0,
+    host: HostOption = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask for a run and wait for its result to be released."""
+    from sealstat.cli.shared import open_home, open_member
+    from sealstat.party import runs as running
+    from sealstat.party.errors import PartyError
+
+    member = open_member(open_home(home), agreement, host)
+    parameters: dict[str, Any] = {}
+    for pair in parameter or []:
+        name, separator, value = pair.partition("=")
+        if not separator:
+            raise PartyError(f"expected NAME=VALUE, got {pair!r}")
+        parameters[name] = value
+    run = running.request(member, task, period, purpose, parameters=parameters)
+    if detach:
+        show_json({"run": run}) if json else print(f"run {run} is asked for; see `sealstat run show {run[:12]}`")
+        return
+    note(f"run {run}")
+    _follow(member, run, patience, silence)
+    if json:
+        show_json({"run": run, "stage": "released"})
+    else:
+        print(f"run {run[:12]} is released: `sealstat fetch {run[:12]} --out DIR`")
+
+
+@runs.command("show", epilog="Example: `sealstat run show 5be0`")
+def show(
+    run: Annotated[str, typer.Argument(help="The beginning of its id.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until it ends.")] = False,
+    host: HostOption = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show where a run stands, from the log."""
+    from sealstat.cli.shared import member_of_run, open_home
+    from sealstat.party import runs as running
+
+    member, id = member_of_run(open_home(home), run, host)
+    if wait:
+        _follow(member, id, 86_400.0, 120.0)
+    now = running.stage(member.view, id, member.name)
+    if json:
+        show_json({"run": id, "stage": now.word, "sentence": now.sentence, "ended": now.ended, "refused": now.refused})
+    else:
+        print(f"run {id[:12]}: {now.word}: {now.sentence}")
+    if now.refused:
+        raise typer.Exit(1)
+
+
+@runs.command("abandon", epilog="Example: `sealstat run abandon 5be0`")
+def abandon(run: str, host: HostOption = None, home: HomeOption = None) -> None:
+    """Give up a silent enclave; the same run goes on with a new one."""
+    from sealstat.cli.shared import member_of_run, open_home
+    from sealstat.party import runs as running
+
+    member, id = member_of_run(open_home(home), run, host)
+    gone = running.abandon(member, id)
+    print(f"instance {gone[:12]} is over; run {id[:12]} goes on with the next one.")
+
+
+def fetch(
+    run: Annotated[str, typer.Argument(help="The beginning of its id.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the tables.")],
+    host: HostOption = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Decrypt a run's tables, hold them against the log, write Parquet, CSV and about.json, and print them."""
+    from sealstat.cli.shared import member_of_run, open_home
+    from sealstat.party import runs as running
+
+    member, id = member_of_run(open_home(home), run, host)
+    record, _ = running.open_result(member, id)
+    label = running.label_of(member, record)
+    record, results = running.fetch(member, id, out, label=label)
+    if json:
+        show_json({"run": id, "record": record.id, "out": str(out), "tables": [result.name for result in results]})
+        return
+    print(f"{member.agreement.title}: {member.view.requests[id].body.period}")
+    print(label)
+    for result in results:
+        _print_table(result)
+    print(f"\nwritten to {out}; every table is the one that record {record.id[:12]} in the log commits to")
+
+
+def _follow(member: Any, run: str, patience_s: float, silence_s: float) -> None:
+    from time import monotonic
+
+    from sealstat.party import runs as running
+    from sealstat.party.errors import PartyError
+
+    quiet, offered = monotonic(), False
+    for now in running.watch(member, run, patience_s=patience_s):
+        if now is None:
+            silent = running.silent_instance(member.view, run)
+            if silent is not None and not offered and monotonic() > quiet + silence_s:
+                note(f"  the enclave has been silent for {silence_s:.0f} s: `sealstat run abandon {run[:12]}` gives it up")
+                offered = True
+            continue
+        quiet, offered = monotonic(), False
+        note(f"  {now.word}: {now.sentence}")
+        if now.refused:
+            raise PartyError(f"run {run[:12]} ended without a result: {now.sentence}")
+
+
+def _print_table(result: "Result") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from sealstat.release.commitment import text
+
+    table = Table(title=result.name, title_justify="left", show_edge=False, pad_edge=False)
+    for name in result.table.column_names:
+        table.add_column(name, no_wrap=True)
+    for row in result.table.slice(0, 40).to_pylist():
+        table.add_row(*[text(value) if value is not None else "·" for value in row.values()])
+    console = Console()
+    print()
+    console.print(table)
+    hidden = sum(column.null_count for column in result.table.columns)
+    if len(result.table) > 40:
+        print(f"… {len(result.table) - 40} more rows in the files")
+    if hidden:
+        print(f"· {hidden} cells are hidden by the rules of the agreement; they are not zero")
+
+
+class _bar:  # noqa: N801 - reads as a word in `with`
+    """Progress on standard error: a bar with rate and time left on a terminal, else a line now and then."""
+
+    def __enter__(self) -> Any:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+        self._progress = Progress(
+            *columns, TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=Console(stderr=True)
+        )
+        self._tasks: dict[str, Any] = {}
+        if self._progress.console.is_terminal:
+            self._progress.start()
+            return self._show
+        return self._line
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _show(self, step: "Progress") -> None:
+        if step.phase not in self._tasks:
+            self._tasks[step.phase] = self._progress.add_task(step.phase, total=step.of or None, rate="")
+        rate = f"{step.rate:,.0f} {step.unit}/s" if step.unit else ""
+        self._progress.update(self._tasks[step.phase], completed=step.done, total=step.of or None, rate=rate)
+
+    def _line(self, step: "Progress") -> None:
+        tenth = 10 * step.done // step.of if step.of else -1
+        if self._tasks.get(step.phase) != tenth:
+            self._tasks[step.phase] = tenth
+            note(f"{step.phase}" + (f" {10 * tenth} %, {step.rate:,.0f} {step.unit}/s" if step.of else ""))

@@ -1,0 +1,52 @@
+"""`sealstat proof` and `sealstat verify`: one file that a stranger checks offline."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sealstat.cli.shared import HomeOption, HostOption, JsonOption, show_json
+
+
+def proof(
+    run: Annotated[str, typer.Argument(help="The beginning of its id.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    host: HostOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Put together the proof of a run, for anyone."""
+    from sealstat.cli.shared import member_of_run, open_home
+    from sealstat.crypto.keystore import write_private
+    from sealstat.party import runs
+
+    member, id = member_of_run(open_home(home), run, host)
+    bundle = runs.proof(member, id)
+    write_private(out, bundle)
+    out.chmod(0o644)
+    print(f"proof of run {id[:12]}: {out} ({len(bundle):,} bytes); check it with `sealstat verify {out}`")
+
+
+def verify(
+    file: Path,
+    trust: Annotated[Path | None, typer.Option(help="A folder of cards that you trust, got from their owners.")] = None,
+    results: Annotated[Path | None, typer.Option(help="A folder that `fetch` wrote, to be held against it.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check a proof, with no network and no data; exit code 1 if anything fails."""
+    from datetime import UTC, datetime
+
+    from sealstat.cli.trust import read_results, read_trust
+    from sealstat.verify import render, to_json, verify_bundle
+
+    verdict = verify_bundle(
+        file.read_bytes(),
+        trust=read_trust(trust),
+        now=datetime.now(UTC),
+        results=read_results(results) if results else None,
+    )
+    if json:
+        show_json(to_json(verdict))
+    else:
+        print(render(verdict))
+    if not verdict.ok:
+        raise typer.Exit(1)
