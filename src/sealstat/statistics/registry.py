@@ -1,0 +1,103 @@
+"""The list of statistics, and what each declares of itself."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ValidationError
+
+from sealstat.statistics.tables import OutputTable
+
+_MODULES = {"visitors": "sealstat.statistics.visitors"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistic:
+    """A statistic: what it wants, what it gives, and how it is computed.
+
+    Attributes:
+        version: counts up whenever the same inputs could give another result.
+        inputs: the name of the table schema that each input wants, by input name.
+        parameters: the strict model of its parameters.
+        outputs: its tables by name.
+        compute: ``(con, tables, parameters)`` to one Arrow table for each of ``outputs``, in its schema. ``con`` is
+            an Ibis backend, ``tables`` its Ibis tables by input name. No output rule was applied: whoever calls it
+            holds figures that may not be published.
+        choices: ``(parameters)`` to the values that a delivery may have in each column that is a closed list.
+    """
+
+    name: str
+    version: int
+    title: str
+    inputs: Mapping[str, str]
+    parameters: type[BaseModel]
+    outputs: Mapping[str, OutputTable]
+    compute: Callable[[Any, Mapping[str, Any], Any], dict[str, pa.Table]]
+    choices: Callable[[Any], dict[str, list[str]]]
+
+    @property
+    def tables(self) -> dict[str, str | None]:
+        """The column that counts contributors in each output table; None where there is none."""
+        return {name: table.contributors for name, table in self.outputs.items()}
+
+    def parameter_problems(self, parameters: Mapping[str, Any]) -> list[str]:
+        """What is wrong with the parameters, all at once; a sentence about one begins with its name and a colon."""
+        try:
+            self.parameters.model_validate(dict(parameters))
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_input=False, include_context=False)
+            return [f"{'.'.join(map(str, one['loc'])) or 'parameters'}: {_sentence(one['msg'])}" for one in found]
+        return []
+
+
+def _sentence(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def get(name: str) -> Statistic:
+    """The statistic of this name.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+    """
+    if name not in _MODULES:
+        raise ValueError(f"no statistic is called so: expected one of {', '.join(names())}")
+    found: Statistic = import_module(_MODULES[name]).STATISTIC
+    return found
+
+
+def names() -> list[str]:
+    """The names of all statistics, sorted."""
+    return sorted(_MODULES)
+
+
+def describe(name: str) -> dict[str, Any]:
+    """All that a statistic declares, ready for JSON: inputs, parameters (JSON schema), tables and their columns.
+
+    Raises:
+        ValueError: there is no such statistic.
+    """
+    found = get(name)
+    return {
+        "name": found.name,
+        "version": found.version,
+        "title": found.title,
+        "inputs": dict(found.inputs),
+        "parameters": found.parameters.model_json_schema(),
+        "outputs": {key: _described(table) for key, table in found.outputs.items()},
+    }
+
+
+def _described(table: OutputTable) -> dict[str, Any]:
+    return {
+        "title": table.title,
+        "dimensions": list(table.dimensions),
+        "contributors": table.contributors,
+        "columns": [
+            {"name": c.name, "type": c.type, "unit": c.unit, "description": c.description} for c in table.columns
+        ],
+        "hidden_together": {group.name: list(group.hides) for group in table.part_groups},
+    }
