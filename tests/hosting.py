@@ -1,4 +1,4 @@
-"""A host as a real process, with witnesses that cosign for it, for tests; ``python hosting.py CONFIG`` is the process."""
+"""A host as a real process, and witnesses that cosign for it; ``python hosting.py CONFIG`` is that process."""
 
 import contextlib
 import json

@@ -34,7 +34,11 @@ def create_app(settings: Settings, keys: HostKeys) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=5.0) as client:
-            host = Host(settings, keys, client)
+            try:
+                host = await run_in_threadpool(Host, settings, keys, client, asyncio.get_running_loop())
+            except Exception as error:
+                app.state.failure = error  # whoever runs the server says why it did not start
+                raise
             app.state.host = host
             tasks = [asyncio.create_task(host.cosigning.run()), asyncio.create_task(host.delete_expired())]
             try:

@@ -13,12 +13,14 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sealstat.host.app import create_app
 from sealstat.host.errors import HostError
 from sealstat.host.settings import Settings
 from sealstat.host.setup import HostKeys
+from sealstat.log.errors import LogError
 
 _HEADER_LIMIT_BYTES = 16 * 1024
 _STOP_S = 5
@@ -66,6 +68,8 @@ class PatientProtocol(H11Protocol):
         """The caller is gone."""
         self._cancel()
         super().connection_lost(exc)
+        if self._write_timer is not None:
+            self._write_timer.cancel()
 
     def _await_header(self) -> None:
         self._cancel()
@@ -91,7 +95,9 @@ class _Server(uvicorn.Server):
         # not super's: that raises the signal again in the end, as if we had died of it
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
-        self._application.state.host.interrupt()
+        host = getattr(self._application.state, "host", None)
+        if host is not None:
+            host.interrupt()
 
 
 def run(
@@ -142,7 +148,15 @@ def run(
     )
     bound = listening.getsockname()[1]
     server = _Server(config, app, lambda: ready(bound))
-    asyncio.run(server.serve(sockets=[listening]))
+    try:
+        asyncio.run(server.serve(sockets=[listening]))
+    except SystemExit:
+        failure = getattr(app.state, "failure", None)
+        if isinstance(failure, HostError | LogError | OSError | SQLAlchemyError):
+            raise HostError(f"the host did not start: {failure}") from failure
+        raise failure or HostError("the host did not start") from None
+    finally:
+        listening.close()
 
 
 def is_loopback(address: str) -> bool:

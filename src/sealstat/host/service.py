@@ -49,10 +49,12 @@ class Host:
         HostError: the home's files do not fit together.
     """
 
-    def __init__(self, settings: Settings, keys: HostKeys, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self, settings: Settings, keys: HostKeys, client: httpx.AsyncClient, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.settings, self.keys = settings, keys
         limits = settings.limits
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self.log = TileLog(settings.home / "log", keys.card.origin, keys.log_key)
         try:
             self.store = Store(settings.database or sqlite_url(settings.home), identity=keys.fingerprint)
