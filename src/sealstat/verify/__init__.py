@@ -1,0 +1,23 @@
+"""A proof bundle is made by a party and checked by anybody: offline, from one file and the cards they trust."""
+
+from sealstat.verify.bundle import Bundle, parse_bundle
+from sealstat.verify.check import verify_bundle
+from sealstat.verify.errors import BundleError
+from sealstat.verify.make import make_bundle
+from sealstat.verify.render import render, to_json
+from sealstat.verify.trust import Trust
+from sealstat.verify.verdict import Line, Status, Verdict
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "Line",
+    "Status",
+    "Trust",
+    "Verdict",
+    "make_bundle",
+    "parse_bundle",
+    "render",
+    "to_json",
+    "verify_bundle",
+]
