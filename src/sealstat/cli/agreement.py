@@ -147,4 +147,3 @@ def _read(what: str, host: str | None, home: Path | None) -> tuple["Agreement", 
     if agreement is None or problems:
         raise PartyError(f"{what} has {len(problems)} mistakes: see `sealstat agreement check {what}`")
     return agreement, None
-

@@ -176,7 +176,7 @@ def _follow(member: Any, run: str, patience_s: float, silence_s: float) -> None:
         if now is None:
             silent = running.silent_instance(member.view, run)
             if silent is not None and not offered and monotonic() > quiet + silence_s:
-                note(f"  the enclave has been silent for {silence_s:.0f} s: `sealstat run abandon {run[:12]}` gives it up")
+                note(f"  silent for {silence_s:.0f} s: `sealstat run abandon {run[:12]}` gives this enclave up")
                 offered = True
             continue
         quiet, offered = monotonic(), False

@@ -23,7 +23,7 @@ def create(
     from pydantic import ValidationError
 
     from sealstat.cli.shared import passphrase
-    from sealstat.crypto.cards import first_problem, fingerprint, spoken
+    from sealstat.crypto.cards import fingerprint, first_problem, spoken
     from sealstat.party.errors import PartyError
     from sealstat.party.home import create_home, home_path
 

@@ -13,7 +13,9 @@ witness = typer.Typer(help="A witness of logs.", no_args_is_help=True)
 ServerHome = Annotated[Path, typer.Option("--home", envvar="SEALSTAT_HOME", help="The server's own folder.")]
 
 
-@host.command("create", epilog="Example: `sealstat host create data-centre --origin stats.example/sealstat --home ./host`")
+@host.command(
+    "create", epilog="Example: `sealstat host create data-centre --origin stats.example/sealstat --home ./host`"
+)
 def host_create(
     name: str,
     origin: Annotated[str, typer.Option(help="The log's name, unique in the world, like stats.example/sealstat.")],
@@ -29,9 +31,7 @@ def host_create(
 
     now = datetime.now(UTC)
     secret = passphrase(new=True) if os.environ.get("SEALSTAT_PASSPHRASE_FILE") else None
-    card = create(
-        home, name, origin=origin, valid_from=now, valid_to=now + timedelta(days=5 * 365), passphrase=secret
-    )
+    card = create(home, name, origin=origin, valid_from=now, valid_to=now + timedelta(days=5 * 365), passphrase=secret)
     print(f"host {name}: its card, to give to the parties: {home / 'card.json'}")
     print(f"its fingerprint, to read aloud: {spoken(fingerprint(card))}")
 
@@ -116,7 +116,9 @@ def enclave_root(file: Path) -> None:
     note("This is the root for an agreement's `enclave: accept: - {kind: simulated, root: …}`: trials only.")
 
 
-@enclave.command("serve", epilog="Example: `sealstat enclave serve --host http://127.0.0.1:8700 --token ./host/launcher.token`")
+@enclave.command(
+    "serve", epilog="Example: `sealstat enclave serve --host http://127.0.0.1:8700 --token ./host/launcher.token`"
+)
 def enclave_serve(
     host: Annotated[str, typer.Option("--host", envvar="SEALSTAT_HOST", help="The host's address.")],
     token: Annotated[Path, typer.Option(help="launcher.token in the host's home.")],

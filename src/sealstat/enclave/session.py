@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from sealstat import statistics
 from sealstat.agreement import contexts
+from sealstat.agreement.check import check_body
 from sealstat.agreement.model import Agreement, Task
 from sealstat.agreement.replay import Entry, InactiveError, Instance, Void
 from sealstat.agreement.statements import Challenge, KeyRelease, RunRequest
@@ -33,6 +34,7 @@ from sealstat.evidence.attester import Attester
 from sealstat.evidence.report import report_data
 from sealstat.release import rules
 from sealstat.release.commitment import content
+from sealstat.statistics.catalogue import Catalogue
 from sealstat.tables.about import seal_about
 from sealstat.tables.errors import DataError
 from sealstat.tables.sealed import parts_list, seal_table
@@ -96,7 +98,7 @@ class Session:
         """
         self.client.register_instance(self.card, self.launch.door)
         self.follower = Follower(self.client, fetch_chain(self.client, self.launch.agreement))
-        self.replay()
+        check_body(self.agreement, Catalogue())
         self.await_challenges()
         evidence = self.send_evidence()
         try:

@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
+from sealstat.agreement.check import check_body
 from sealstat.agreement.model import Agreement
 from sealstat.agreement.replay import View
 from sealstat.crypto.statement import Statement, sign
 from sealstat.party.errors import PartyError, WaitingTooLong
 from sealstat.party.home import Home, Identity
+from sealstat.statistics.catalogue import Catalogue
 from sealstat.wire.client import HostClient
 from sealstat.wire.errors import HostRefusal, MissingError, WireError
 from sealstat.wire.follow import Follower, StaleError, fetch_chain
@@ -43,6 +45,8 @@ class Member:
         self.follower = Follower(self.client, chain, home.ledger)
         if not any(card.name == home.name for card in self.view.cards[self.view.id].values()):
             raise PartyError(f"the agreement does not name {home.name} as a party")
+        # an unsound agreement binds nobody here, whoever signed it
+        check_body(self.agreement, Catalogue())
         home.ledger.save_chain(agreement, chain)
         self._speak_as(self.identity)
 

@@ -353,6 +353,7 @@ def _write_table(folder: Path, result: Result, record: Entry[RunRecord], label: 
 def about_run(member: Member, record: Entry[RunRecord], results: list[Result], label: str) -> dict[str, Any]:
     """What the tables are: units, rules, where they come from, and what they were held against."""
     request, statistic = member.view.requests[record.body.request], statistics.get(record.body.statistic)
+    described = statistics.describe(statistic.name)["outputs"]
     return {
         "protection": label,
         "agreement": member.id,
@@ -370,7 +371,7 @@ def about_run(member: Member, record: Entry[RunRecord], results: list[Result], l
                 "salt": b64(result.salt),
                 "rule": record.body.rules[result.name],
                 "effects": result.effects,
-                "columns": statistic.outputs[result.name].described(),
+                "columns": described[result.name]["columns"],
             }
             for result in results
         },

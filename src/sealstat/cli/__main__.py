@@ -1,0 +1,5 @@
+"""`python -m sealstat.cli` is `sealstat`."""
+
+from sealstat.cli.app import main
+
+main()

@@ -1,0 +1,16 @@
+"""The statistics and schemas that the code at hand knows, as the checks of an agreement ask for them."""
+
+from sealstat.statistics.registry import Statistic, get, names
+from sealstat.tables import schemas
+
+
+class Catalogue:
+    """See agreement.check.Catalogue."""
+
+    def statistic(self, name: str) -> Statistic | None:
+        """The statistic of this name, or None."""
+        return get(name) if name in names() else None
+
+    def schema_names(self) -> list[str]:
+        """The names of all table schemas."""
+        return schemas.names()
