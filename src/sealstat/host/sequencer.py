@@ -6,6 +6,7 @@ What the replaying parties would choke on (a body that is unsigned, or by nobody
 same ``View`` that they use judges every statement here, in the same order.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from datetime import datetime
@@ -35,6 +36,8 @@ _CHECKED_LEAVES = 4096
 _MAX_CHAIN = 64
 
 T = TypeVar("T")
+
+_log = logging.getLogger("sealstat.host")
 
 
 class Sequencer:
@@ -249,7 +252,10 @@ class Sequencer:
 
     def _all_views(self, connection: Connection) -> Iterator[View]:
         for id in connection.execute(select(tables.agreements.c.id)).scalars().all():
-            yield self._view(connection, id)
+            try:
+                yield self._view(connection, id)
+            except ReplayError as error:  # written by another version, say: the other agreements go on
+                _log.error("an agreement's statements cannot be read: %s", error)
 
     def _view(self, connection: Connection, agreement: str) -> View:
         if agreement not in self._views:
