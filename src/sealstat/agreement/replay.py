@@ -117,6 +117,7 @@ class View:
             self.cards[id] = {name: party.card for name, party in agreement.parties.items()}
             self._keys |= {fingerprint(card): card.keys for card in self.cards[id].values()}
             self._keys[fingerprint(agreement.host.card)] = agreement.host.card.keys
+        self._used = {id: {fingerprint(card) for card in cards.values()} for id, cards in self.cards.items()}
         self.proposed: set[str] = set()
         self.approvals: dict[str, set[str]] = {id: set() for id in self.chain}
         self.successors: dict[str, dict[str, set[str]]] = {id: {} for id in self.chain}
@@ -253,9 +254,11 @@ class View:
         cards, new = self.cards[entry.agreement], entry.body.new
         _require(entry.by in cards and fingerprint(cards[entry.by]) == entry.body.old, "a card that is not in force")
         _require(new.name == entry.by, "a replacement by a card of another name")
-        _require(fingerprint(new) not in self._keys, "a replacement by a card that was used before")
+        # in this agreement: a later version may well have been written with the new card already
+        _require(fingerprint(new) not in self._used[entry.agreement], "a replacement by a card that was used before")
         if not entry.body.rehearsal:
             cards[entry.by] = new
+            self._used[entry.agreement].add(fingerprint(new))
             self._keys[fingerprint(new)] = new.keys
 
     def _on_linkage_share(self, entry: Entry[body.LinkageShare]) -> None:
