@@ -177,8 +177,12 @@ def _agreement_json() -> dict[str, Any]:
                 "inputs": {"a": "roamers-a", "b": "roamers-b"},
                 "parameters": {
                     "domestic_country": "ID",
-                    "areas": [["area"], ["BATAM"], ["BINTAN"]],
-                    "mcc_country": [["mcc", "country"], ["242", "NO"], ["502", "MY"], ["510", "ID"]],
+                    "areas": [{"border_area": "BATAM"}, {"border_area": "BINTAN"}],
+                    "mcc_country": [
+                        {"mcc": "242", "country": "NO"},
+                        {"mcc": "502", "country": "MY"},
+                        {"mcc": "510", "country": "ID"},
+                    ],
                 },
                 "protection": "enclave",
                 "runners": ["ministry"],

@@ -239,9 +239,7 @@ def _validity(agreement: Agreement) -> Iterator[Finding]:
         if datetime.fromisoformat(valid.to) < span.end.replace(microsecond=0):
             yield (
                 place,
-                (
-                    f"the card of {owner} ends on {valid.to}, before the agreement ({span.to}): ask for a card that lasts"
-                ),
+                (f"the card of {owner} ends on {valid.to}, before the agreement ({span.to}): ask for a longer one"),
             )
 
 
@@ -277,7 +275,8 @@ def _pseudonyms(agreement: Agreement) -> Iterator[Finding]:
             yield place, f"there is no {dataset.pseudonym} under pseudonyms: describe it there, or correct the name"
             continue
         providers[dataset.pseudonym].add(dataset.provider)
-        if dataset.provider not in agreement.pseudonyms[dataset.pseudonym].shared_by:
+        sharers = agreement.pseudonyms[dataset.pseudonym].shared_by
+        if dataset.provider in agreement.parties and dataset.provider not in sharers:
             yield place, f"{dataset.provider} is not among those who share the key of {dataset.pseudonym}: add it there"
     for name, group in agreement.pseudonyms.items():
         for index, sharer in enumerate(group.shared_by):

@@ -16,18 +16,14 @@ import pyarrow.parquet as pq
 
 from sealstat.tables.checking import check_columns
 from sealstat.tables.errors import BadFile
-from sealstat.tables.page_headers import check_pages
-from sealstat.tables.schemas import MAX_FILE_ROWS, TableSchema
+from sealstat.tables.parquet_claims import MAX_FOOTER_BYTES, MAX_ROW_GROUPS, check_claims
+from sealstat.tables.schemas import TableSchema
 
 pc: Any = pyarrow.compute  # its stubs know fewer argument types than its functions
 
-MAX_FOOTER_BYTES = 16 * 1024 * 1024
-MAX_ROW_GROUPS = 100_000
-MAX_ROW_GROUP_BYTES = 512 * 1024 * 1024
 MAX_TEXT_BYTES = 256
 
 _BATCH_ROWS = 128 * 1024
-_REWRITE = "write the file again with smaller row groups, for example 1,000,000 rows each"
 
 
 def parquet_batches(file: BinaryIO, size: int, schema: TableSchema) -> Iterator[pa.RecordBatch]:
@@ -38,34 +34,25 @@ def parquet_batches(file: BinaryIO, size: int, schema: TableSchema) -> Iterator[
     Raises:
         BadFile: not Parquet, damaged, other columns or types, above a limit.
     """
-    _check_footer(file, size)
+    check_claims(file, size)
+    file.seek(0)
     try:
+        footer = pq.ParquetFile(
+            file, thrift_string_size_limit=MAX_FOOTER_BYTES, thrift_container_size_limit=MAX_ROW_GROUPS
+        )
+        _check_schema(footer.schema_arrow, schema)
         parquet = pq.ParquetFile(
             file,
+            metadata=footer.metadata,
             read_dictionary=schema.names,
             pre_buffer=False,
-            thrift_string_size_limit=MAX_FOOTER_BYTES,
-            thrift_container_size_limit=MAX_ROW_GROUPS,
             page_checksum_verification=True,
         )
-        _check_schema(parquet.schema_arrow, schema)
-        _check_sizes(parquet.metadata, file, size)
         for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=schema.names):
             yield _as_text(batch, schema)
     # Arrow's words can quote what is in the file.
-    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError):
+    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError, OverflowError):
         raise BadFile("the Parquet file is damaged or of a kind that is not read: write it again") from None
-
-
-def _check_footer(file: BinaryIO, size: int) -> None:
-    file.seek(max(0, size - 8))
-    end = file.read(8)
-    footer = int.from_bytes(end[:4], "little")
-    if size < 12 or end[4:] != b"PAR1" or not 0 < footer <= size - 12:
-        raise BadFile("the Parquet file is cut off or damaged, or its footer is encrypted")
-    if footer > MAX_FOOTER_BYTES:
-        raise BadFile(f"the Parquet file has a footer of more than {MAX_FOOTER_BYTES} bytes: {_REWRITE}")
-    file.seek(0)
 
 
 def _check_schema(found: pa.Schema, schema: TableSchema) -> None:
@@ -88,17 +75,6 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 def _is_text(kind: pa.DataType) -> bool:
     return any((pa.types.is_string(kind), pa.types.is_large_string(kind), pa.types.is_string_view(kind)))
-
-
-def _check_sizes(metadata: pq.FileMetaData, file: BinaryIO, size: int) -> None:
-    if metadata.num_rows > MAX_FILE_ROWS or metadata.num_row_groups > MAX_ROW_GROUPS:
-        raise BadFile(f"the Parquet file has more than {MAX_FILE_ROWS} rows or {MAX_ROW_GROUPS} row groups")
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        chunks = [group.column(column) for column in range(group.num_columns)]
-        if sum(max(chunk.total_uncompressed_size, 0) for chunk in chunks) > MAX_ROW_GROUP_BYTES:
-            raise BadFile(f"a row group unpacks to more than {MAX_ROW_GROUP_BYTES} bytes: {_REWRITE}")
-        check_pages(file, size, chunks, limit=MAX_ROW_GROUP_BYTES)
 
 
 def _as_text(batch: pa.RecordBatch, schema: TableSchema) -> pa.RecordBatch:

@@ -27,7 +27,7 @@ from sealstat.tables.errors import BadFile
 from sealstat.tables.parquet import parquet_batches
 from sealstat.tables.schemas import MAX_FILE_ROWS, TableSchema
 
-_BLOCK_BYTES = 4 * 1024 * 1024  # also the longest line; larger blocks were not faster
+_BLOCK_BYTES = 4 * 1024 * 1024  # longer lines are refused, at twice this always; larger blocks were not faster
 _MAX_HEADER_BYTES = 4096
 _UNPACK = "unpack it first and give the CSV or Parquet file itself"
 _PACKED = {
@@ -195,7 +195,7 @@ def _header(start: bytes, schema: TableSchema) -> tuple[list[str], int]:
 
 def _csv_batches(file: BinaryIO, names: list[str]) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
     split_badly = _Lines()
-    text: Any = _WithoutNul(file)  # a file as far as Arrow asks
+    text: Any = _Text(file)  # a file as far as Arrow asks
     source: Any = pa.PythonFile(text, mode="r")
     try:
         reader = pa.csv.open_csv(
@@ -203,38 +203,54 @@ def _csv_batches(file: BinaryIO, names: list[str]) -> Iterator[tuple[pa.RecordBa
             read_options=pa.csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES),
             # A quoted line break is part of a (bad) value wherever the blocks happen to end.
             parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=split_badly.take),
-            convert_options=pa.csv.ConvertOptions(column_types={name: pa.string() for name in names}),
+            convert_options=pa.csv.ConvertOptions(column_types={name: pa.string() for name in names}, check_utf8=False),
         )
         for batch in reader:
-            yield batch, split_badly.taken()
+            lines = split_badly.taken()
+            _refuse_broken_values(batch, lines)
+            yield batch, lines
         # Lines after the last batch, or in a file without any other.
-        rest = split_badly.taken()
-        if rest:
+        if rest := split_badly.taken():
+            _refuse_broken_values(None, rest)
             yield pa.RecordBatch.from_pylist([], pa.schema([(name, pa.string()) for name in names])), rest
     except pa.ArrowInvalid as error:
         raise BadFile(_csv_fault(str(error))) from None  # Arrow's words can quote a row
 
 
+def _refuse_broken_values(batch: pa.RecordBatch | None, lines: list[str]) -> None:
+    """No rule allows a line break in a value: one quotation mark too few would swallow rows that nobody counts."""
+    buffers: list[Any] = [] if batch is None else [column.buffers()[2] for column in batch.columns]
+    texts: list[Any] = [*lines, *(str(buffer.to_pybytes(), "utf-8") for buffer in buffers if buffer is not None)]
+    if any("\n" in text or "\r" in text for text in texts):
+        raise BadFile("a value goes over the end of its line: a quotation mark is missing")
+
+
 def _csv_fault(words: str) -> str:
-    if "UTF8" in words:
-        return "the file is not UTF-8 throughout: save it as UTF-8"
     if "straddling" in words:
-        return f"a line is longer than {_BLOCK_BYTES} bytes, or a quotation mark is never closed"
+        return f"a line is longer than {_BLOCK_BYTES} bytes, or a quotation mark is missing"
     return "the file is not CSV: expected UTF-8 text, commas between values, quotation marks in pairs"
 
 
-class _WithoutNul:
-    """A file as Arrow reads it, that stops at a NUL byte: text has none, and tools differ on what follows one."""
+class _Text:
+    """A file as Arrow reads it, that stops at what is not UTF-8, and at a NUL byte: tools differ on what follows one.
+
+    Arrow checks UTF-8 too, but not in lines that it cannot split.
+    """
 
     closed = False
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
         if b"\0" in data:
             raise BadFile("the file holds NUL bytes: expected CSV in UTF-8, or Parquet")
+        try:
+            self._decoder.decode(data, final=not data)
+        except UnicodeDecodeError:
+            raise BadFile("the file is not UTF-8 throughout: save it as UTF-8") from None
         return data
 
     def close(self) -> None:
