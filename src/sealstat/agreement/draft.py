@@ -359,9 +359,9 @@ def _judge(tree: Any, catalogue: check.Catalogue | None, notes: _Notes) -> Agree
     try:
         agreement = _typed(tree)
     except ValidationError as error:
-        found = [one for one in in_words(error, tree) if not notes.is_spoilt(one.place)]
+        found = [one for one in in_words(error, tree) if one.of_key or not notes.is_spoilt(one.place)]
         for one in found:
-            # a missing field is shown where its owner stands
+            # a missing field is shown where its owner stands; a wrong name is told even where its value is wrong, too
             notes.add(one.place, one.sentence, at=notes.position(one.place, of_key=one.of_key))
         # A first mistake must not hide others: what can be understood is judged with the rest mended.
         mending = mended(copy.deepcopy(tree), _typed)
