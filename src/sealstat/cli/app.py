@@ -41,9 +41,8 @@ app.add_typer(case.app, name="case")
 def main() -> None:
     """Run the program: 0 for success, 1 for a refusal, 2 for a wrong call; errors are one sentence."""
     try:
-        app(standalone_mode=False)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
+        ended = app(standalone_mode=False)  # a command that ends with typer.Exit hands its code back
+        sys.exit(ended if isinstance(ended, int) else 0)
     except click.exceptions.Abort:
         no_words("interrupted: nothing half-done is kept; the same command goes on where it can")
         sys.exit(130)

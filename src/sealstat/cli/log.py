@@ -19,7 +19,7 @@ def check(
     import httpx
 
     from sealstat.log.checkpoint import verify_checkpoint
-    from sealstat.log.errors import TileMissingError
+    from sealstat.log.errors import MissingTileError
     from sealstat.log.note import parse_verifier_key
     from sealstat.log.reader import LogReader
     from sealstat.wire.errors import WireError
@@ -33,7 +33,7 @@ def check(
         except httpx.HTTPError as error:
             raise WireError(f"the host at {base} cannot be reached: is it running?") from error
         if answer.status_code == httpx.codes.NOT_FOUND:
-            raise TileMissingError(path)
+            raise MissingTileError(path)
         if answer.status_code != httpx.codes.OK:
             raise WireError(f"the host at {base} answered with status {answer.status_code}")
         return answer.content

@@ -29,7 +29,7 @@ def host_create(
     from sealstat.crypto.cards import fingerprint, spoken
     from sealstat.host.setup import create
 
-    now = datetime.now(UTC)
+    now = datetime.now(UTC).replace(hour=0, minute=0, second=0)
     secret = passphrase(new=True) if os.environ.get("SEALSTAT_PASSPHRASE_FILE") else None
     card = create(home, name, origin=origin, valid_from=now, valid_to=now + timedelta(days=5 * 365), passphrase=secret)
     print(f"host {name}: its card, to give to the parties: {home / 'card.json'}")

@@ -25,7 +25,7 @@ def create(home: Path, name: str) -> WitnessCard:
     if (home / _KEY).exists():
         raise KeystoreError(f"there is a witness in {home} already: choose another home")
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key, now = Ed25519PrivateKey.generate(), datetime.now(UTC)
+    key, now = Ed25519PrivateKey.generate(), datetime.now(UTC).replace(hour=0, minute=0, second=0)
     cosigner = Cosigner(name, key)
     span = [moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in (now, now + timedelta(days=5 * 365))]
     valid = Validity.model_validate({"from": span[0], "to": span[1]})

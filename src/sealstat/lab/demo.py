@@ -160,7 +160,7 @@ def agreement_text(stage: Stage, **terms: Any) -> str:
 
     today = datetime.now(UTC).date()
     values: dict[str, Any] = {
-        "valid_from": today - timedelta(days=1),
+        "valid_from": today,
         "valid_to": today + timedelta(days=365),
         "host_url": stage.url,
         "source": measure().digest,

@@ -124,7 +124,8 @@ def home_path(option: Path | None) -> Path:
 
 def _new_identity(name: str, recovery: str, now: datetime) -> Identity:
     signer, opener = Signer.generate(post_quantum=True), Opener.generate()
-    start = now.astimezone(UTC).replace(microsecond=0)
+    # from the day's first second: an agreement may begin on the day its cards were made
+    start = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     stamps = [moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in (start, start + timedelta(days=365 * _VALID_YEARS))]
     card = PartyCard(
         kind="party",

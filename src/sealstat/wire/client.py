@@ -13,6 +13,8 @@ import httpx
 from sealstat.crypto.cards import InstanceCard
 from sealstat.crypto.identity import Signer
 from sealstat.crypto.statement import Statement
+from sealstat.log.errors import MissingTileError
+from sealstat.log.tiles import MAX_BUNDLE_BYTES
 from sealstat.wire.errors import HostRefusal, MissingError, TamperedError, WireError
 from sealstat.wire.signing import sign_request
 
@@ -62,7 +64,10 @@ class HostClient:
 
     def log_file(self, path: str) -> bytes:
         """A file of the log: the checkpoint or a tile."""
-        return self._call("GET", f"/log/{path}", limit=_ANSWER_LIMIT_BYTES).content
+        try:
+            return self._call("GET", f"/log/{path}", limit=MAX_BUNDLE_BYTES + 1).content
+        except MissingError:
+            raise MissingTileError(path) from None
 
     def wait(self, size: int, seconds: float) -> int:
         """Wait until a cosigned checkpoint is larger than ``size``, or the seconds are over; its size."""
