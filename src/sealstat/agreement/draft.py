@@ -88,6 +88,25 @@ def parse(data: bytes, folder: Path, catalogue: check.Catalogue | None = None) -
     return Draft(None if problems else agreement, problems)
 
 
+def load_parameters(path: Path) -> Any:
+    """The parameters of a task in a YAML file of their own, as they would stand in an agreement: text, tables by path.
+
+    Raises:
+        ValueError: with the first mistake and its line.
+        OSError: the file cannot be read.
+    """
+    notes = _Notes()
+    try:
+        tree = {"tasks": {"task": {"parameters": _Composer(notes).compose(_decode(path.read_bytes()))}}}
+        _inline(tree, path.parent, notes)
+    except _UnreadableError as error:
+        raise ValueError(f"line {error.line}: {error}") from error
+    if notes.problems:
+        first = min(notes.problems)
+        raise ValueError(f"line {first.line}: {first.sentence}")
+    return tree["tasks"]["task"]["parameters"]
+
+
 class _UnreadableError(Exception):
     """Nothing after this point of the file can be read."""
 

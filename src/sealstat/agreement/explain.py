@@ -40,7 +40,8 @@ def digest(text: str) -> str:
 def _title(agreement: Agreement, agreement_id: str | None) -> str:
     name = f"Agreement {agreement_id}" if agreement_id else "A draft: nobody has signed it"
     span = f"It holds from {agreement.valid.from_} to {agreement.valid.to} (UTC, both included)."
-    return f"{agreement.title}\n{'=' * min(_WIDTH, len(agreement.title))}\n{name}\n{_p(f'Version {agreement.version}. {span}')}"
+    line = "=" * min(_WIDTH, len(agreement.title))
+    return f"{agreement.title}\n{line}\n{name}\n{_p(f'Version {agreement.version}. {span}')}"
 
 
 def _who(agreement: Agreement) -> Iterator[str]:
@@ -62,8 +63,8 @@ def _who(agreement: Agreement) -> Iterator[str]:
     if agreement.roles.recovery is not None:
         recovery = agreement.roles.recovery
         yield _p(
-            f"If a party loses all its keys, {recovery.quorum} of {_names(recovery.approvers)} can together give it new "
-            f"ones, after {_time(recovery.delay)}. What was encrypted for the lost keys stays lost."
+            f"If a party loses all its keys, {recovery.quorum} of {_names(recovery.approvers)} can together give it "
+            f"new ones, after {_time(recovery.delay)}. What was encrypted for the lost keys stays lost."
         )
 
 
@@ -90,8 +91,9 @@ def _dataset(agreement: Agreement, name: str, dataset: Dataset) -> str:
     else:
         sentences.append("Its columns are delivered as they are: nothing in it is replaced.")
     sentences.append(f"Its key is destroyed {_time(dataset.keep)} after the delivery.")
-    rejects = f"A file with fewer than {dataset.minimum_rows:,} good rows, or with more than {_percent(dataset.maximum_rejects)}"
-    sentences.append(f"{rejects} of its rows rejected, is refused.")
+    share = _percent(dataset.maximum_rejects)
+    bounds = f"fewer than {dataset.minimum_rows:,} good rows, or with more than {share} of its rows rejected"
+    sentences.append(f"A file with {bounds}, is refused.")
     if dataset.replaceable:
         sentences.append("A delivery may be replaced until a run has named it.")
     sentences.append(
@@ -109,8 +111,8 @@ def _runs(agreement: Agreement) -> Iterator[str]:
         times = "once" if task.runs_per_period == 1 else f"{task.runs_per_period} times"
         purposes = _names([purpose.id for purpose in agreement.purpose])
         yield _item(
-            f"{name}: the statistic {task.statistic} over {inputs}. {_names(task.runners)} may run it, {times} for each "
-            f"period, and only for the purpose {purposes}."
+            f"{name}: the statistic {task.statistic} over {inputs}. {_names(task.runners)} may run it, {times} for "
+            f"each period, and only for the purpose {purposes}."
         )
         if task.open_parameters:
             yield _p(f"Whoever runs it may choose {_names(task.open_parameters)}; every other parameter is fixed here.")
@@ -129,7 +131,7 @@ def _release(table: str, release: Release) -> str:
         sentences.append("NO MINIMUM: cells with a single person behind them are shown.")
     if release.minimum_part is not None:
         sentences.append(
-            f"A part of a cell with 1 to {release.minimum_part - 1} people is hidden, with every figure that would tell it."
+            f"A part of a cell with 1 to {release.minimum_part - 1} people is hidden, with all figures that would tell it."
             if release.minimum_part > 1
             else "Parts of a cell are never hidden."
         )
@@ -157,10 +159,10 @@ def _keys(agreement: Agreement) -> Iterator[str]:
         holders = task.holders
         yield _p(
             f"{name}: an owner releases a table's key only to one enclave that has proved which code it runs, and only "
-            f"for a run that is in order. The key of a result is split among {_names(holders.of)}. Any {holders.threshold} "
-            f"of them together can open the state of the task, if it has one, and, together with a party that receives "
-            f"a table, that result; fewer cannot. They release a result by themselves {_time(task.release_delay)} after "
-            "it is final, unless an owner refuses with cause before that."
+            f"for a run that is in order. The key of a result is split among {_names(holders.of)}. Any "
+            f"{holders.threshold} of them together can open the state of the task, if it has one, and, together with a party that receives "
+            f"a table, that result; fewer cannot. They release a result by themselves {_time(task.release_delay)} "
+            "after it is final, unless an owner refuses with cause before that."
             + (" The owners' agents wait for a person's word first." if task.hold == "owner" else "")
         )
         yield _p(f"{_names(task.keepers)} keep the encrypted results, so that they do not get lost with the host.")
@@ -178,8 +180,8 @@ def _code(agreement: Agreement) -> Iterator[str]:
     if simulated:
         yield _p(
             "The weakest kind accepted is simulated: NOT PROTECTED BY HARDWARE. Whoever runs the machine, or holds the "
-            "file of the simulated root key, could read everything that is opened there. It is for trials with invented "
-            "or public data. Every output and every proof says so."
+            "file of the simulated root key, could read everything that is opened there. It is for trials with "
+            "invented or public data. Every output and every proof says so."
         )
     yield _p(
         "A table is decoded by the same process that computes; a fault in decoding could reach what that process holds."
@@ -192,16 +194,16 @@ def _host(agreement: Agreement) -> Iterator[str]:
     count = len(witnesses.cards)
     lying = 2 * witnesses.quorum - count - 1
     yield _p(
-        f"The host {host.card.name} at {host.url}, in the house of {host.operated_by}, stores ciphertext, statements and "
-        "the log. It sees who the parties are, who makes which kind of statement and when, and the sizes of encrypted "
+        f"The host {host.card.name} at {host.url}, in the house of {host.operated_by}, stores ciphertext, statements "
+        "and the log. It sees who the parties are, who makes which kind of statement and when, and the sizes of encrypted "
         "tables, padded to size classes (at most 12 % more). It sees no row, no identifier, no figure of a result, and "
         "holds no key that opens anything. It can refuse to work; it cannot change, hide or forge unseen."
     )
     yield _p(
         f"That it shows everyone the same log is attested by {count} witnesses, of whom {witnesses.quorum} must sign; "
         f"{'none of them may lie' if lying <= 0 else f'{lying} of them may lie'}. "
-        f"What the log says counts while its signatures are younger than {_time(witnesses.checkpoint_age)}: so long, at "
-        "most, may the host delay the news of a withdrawal."
+        f"What the log says counts while its signatures are younger than {_time(witnesses.checkpoint_age)}: so long, "
+        "at most, may the host delay the news of a withdrawal."
     )
 
 
@@ -213,8 +215,8 @@ def _end(agreement: Agreement) -> Iterator[str]:
         else ""
     )
     yield _p(
-        f"It ends with {agreement.valid.to}, with a withdrawal by any approver, or with a new version.{before} A run that "
-        "is under way then ends without a result. Results that were released before cannot be called back."
+        f"It ends with {agreement.valid.to}, with a withdrawal by any approver, or with a new version.{before} A run "
+        "that is under way then ends without a result. Results that were released before cannot be called back."
     )
 
 

@@ -1,7 +1,12 @@
-"""The draft to start from: a commented agreement in YAML, with a lawyer's and an engineer's questions answered in it."""
+"""The draft to start from: a commented agreement in YAML that answers a lawyer's and an engineer's questions."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+
+
+class UnknownDraftError(ValueError):
+    """There is no draft for that statistic."""
+
 
 _VISITORS = """\
 # What the parties write and sign. Edit it, then:
@@ -37,8 +42,10 @@ pseudonyms:                        # the operators share a key that neither host
   roamers: {{of: imsi, keep_prefix: 6, shared_by: [operator-a, operator-b], new_key: each period}}
 
 datasets:                          # keep: after so long the owner's agent destroys the key by itself
-  roamers-a: {{provider: operator-a, schema: roamers, period: {period}, pseudonym: roamers, keep: 40d, minimum_rows: {minimum_rows}}}
-  roamers-b: {{provider: operator-b, schema: roamers, period: {period}, pseudonym: roamers, keep: 40d, minimum_rows: {minimum_rows}}}
+  roamers-a:
+    {{provider: operator-a, schema: roamers, period: {period}, pseudonym: roamers, keep: 40d, minimum_rows: {minimum_rows}}}
+  roamers-b:
+    {{provider: operator-b, schema: roamers, period: {period}, pseudonym: roamers, keep: 40d, minimum_rows: {minimum_rows}}}
 
 tasks:
   visitors:
@@ -110,10 +117,10 @@ def draft_text(kind: str, *, today: date, source: str) -> str:
     """A commented draft for a statistic, valid for a year from today.
 
     Raises:
-        ValueError: there is no draft for that statistic.
+        UnknownDraftError: there is no draft for that statistic.
     """
     if kind != "visitors":
-        raise ValueError("there is a draft for: visitors")
+        raise UnknownDraftError("no draft is called so: expected visitors")
     return render_template(
         valid_from=today,
         valid_to=today + timedelta(days=365),

@@ -6,7 +6,6 @@ Modules of the rooms are imported inside the commands, so that `sealstat --help`
 import os
 import sys
 
-import click
 import typer
 
 from sealstat.cli import agreement, case, data, demo, log, measure, party, proof, servers, statistic
@@ -41,20 +40,13 @@ app.add_typer(case.app, name="case")
 def main() -> None:
     """Run the program: 0 for success, 1 for a refusal, 2 for a wrong call; errors are one sentence."""
     try:
-        ended = app(standalone_mode=False)  # a command that ends with typer.Exit hands its code back
-        sys.exit(ended if isinstance(ended, int) else 0)
-    except click.exceptions.Abort:
-        no_words("interrupted: nothing half-done is kept; the same command goes on where it can")
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        no_words("interrupted: nothing half-done is kept; the same command goes on where it can")
-        sys.exit(130)
+        app()  # ends by itself: 0, what a command says with typer.Exit, 2 for a wrong call
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except KeyboardInterrupt:
+        no_words("interrupted: nothing half-done is kept; the same command goes on where it can")
+        sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the last line of defence against a traceback
         _explain(error)
         sys.exit(1)

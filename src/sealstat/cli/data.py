@@ -9,8 +9,6 @@ from typer.core import TyperGroup
 from sealstat.cli.shared import HomeOption, HostOption, JsonOption, note, show_json
 
 if TYPE_CHECKING:
-    import click
-
     from sealstat.party.deliver import Progress
     from sealstat.party.runs import Result
 
@@ -53,7 +51,7 @@ def deliver(
 class _RunGroup(TyperGroup):
     """`run AGREEMENT TASK` is the common case, so it needs no word of its own."""
 
-    def parse_args(self, ctx: "click.Context", args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             args.insert(0, "start")
         return super().parse_args(ctx, args)

@@ -176,4 +176,5 @@ def _bytes(text: str) -> int:
     found = re.fullmatch(r"(\d+)\s*([KMGT])i?B?", text.strip(), re.IGNORECASE)
     if not found:
         raise HostError(f"expected a size like 4GB, got {text!r}")
-    return int(found[1]) * 1024 ** ("KMGT".index(found[2].upper()) + 1)
+    shift: int = 10 * ("KMGT".index(found[2].upper()) + 1)
+    return int(found[1]) << shift

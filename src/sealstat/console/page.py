@@ -100,6 +100,6 @@ def serve_page(agent: Agent, port: int) -> str:
         create_app(agent, bound), log_level="warning", access_log=False, server_header=False, lifespan="off"
     )
     server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[method-assign, attr-defined]
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
     return f"http://127.0.0.1:{bound}/"

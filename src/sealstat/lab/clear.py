@@ -4,6 +4,7 @@ import csv
 import json
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def compute(
                     schema=schema,
                     period=period,
                     allowed=statistic.choices(typed),
-                    pseudonymise=lambda column, schema=schema: pseudonymise(column, schema.keep_prefix, _KEY),
+                    pseudonymise=partial(pseudonymise, prefix_len=schema.keep_prefix, key=_KEY),
                     rejects_file=Path(folder) / f"{role}.csv",
                 )
                 reader = pa.RecordBatchReader.from_batches(schema.delivered, prepared)

@@ -220,9 +220,8 @@ def show_tables(out: Path) -> None:
 
     (row,) = pyarrow.parquet.read_table(out / "tables" / "all.parquet").to_pylist()
     print(f"\n{'':10}All visitors, each counted once: {row['union']:,}")
-    print(
-        f"{'':10}operator A saw {row['a']:,} ({row['share_a']}), B {row['b']:,} ({row['share_b']}), both {row['overlap']}"
-    )
+    of_a, of_b = f"{row['a']:,} ({row['share_a']})", f"{row['b']:,} ({row['share_b']})"
+    print(f"{'':10}operator A saw {of_a}, operator B saw {of_b}, both {row['overlap']}")
     print(f"{'':10}{row['visitor_days']:,} visitor days, {row['mean_stay_days']} days a visitor\n")
     rows = pyarrow.parquet.read_table(out / "tables" / "by_country.parquet").to_pylist()
     shown = sorted((each for each in rows if each["union"] is not None), key=lambda each: -each["union"])

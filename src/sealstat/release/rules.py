@@ -1,4 +1,4 @@
-"""The rules of an agreement, applied to the tables of a statistic: only what they cover leaves, and only as they say."""
+"""The rules of an agreement, applied to a statistic's tables: only what they cover leaves, only as they say."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

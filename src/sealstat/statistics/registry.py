@@ -13,6 +13,10 @@ from sealstat.statistics.tables import OutputTable
 _MODULES = {"visitors": "sealstat.statistics.visitors"}
 
 
+class UnknownStatisticError(ValueError):
+    """There is no statistic of that name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistic:
     """A statistic: what it wants, what it gives, and how it is computed.
@@ -61,10 +65,10 @@ def get(name: str) -> Statistic:
     """The statistic of this name.
 
     Raises:
-        ValueError: there is none; the message lists those there are.
+        UnknownStatisticError: there is none; the message lists those there are.
     """
     if name not in _MODULES:
-        raise ValueError(f"no statistic is called so: expected one of {', '.join(names())}")
+        raise UnknownStatisticError(f"no statistic is called so: expected one of {', '.join(names())}")
     found: Statistic = import_module(_MODULES[name]).STATISTIC
     return found
 
@@ -78,7 +82,7 @@ def describe(name: str) -> dict[str, Any]:
     """All that a statistic declares, ready for JSON: inputs, parameters (JSON schema), tables and their columns.
 
     Raises:
-        ValueError: there is no such statistic.
+        UnknownStatisticError: there is no such statistic.
     """
     found = get(name)
     return {

@@ -302,7 +302,9 @@ def compute(con: Any, tables: Mapping[str, Any], parameters: Parameters) -> dict
     words = -(-span.days // _WORD_DAYS)
     rows = con.to_pyarrow(counts_expression(tables, parameters.areas, first, words)).to_pylist()
     for row in rows:
-        row["country"] = parameters.mcc_country.get(bytes.fromhex(row["mcc"]).decode("ascii", "replace"), UNKNOWN_COUNTRY)
+        row["country"] = parameters.mcc_country.get(
+            bytes.fromhex(row["mcc"]).decode("ascii", "replace"), UNKNOWN_COUNTRY
+        )
     visitors = [row for row in rows if row["country"] != parameters.domestic_country]
     by_area = [row for row in visitors if row["border_area"] is not None]
     by_person = [row for row in visitors if row["border_area"] is None]
