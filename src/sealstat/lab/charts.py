@@ -14,15 +14,14 @@ def visitors_by_country(table: pa.Table, *, most: int = 12) -> str:
     rows = table.to_pylist()
     shown = sorted((row for row in rows if row["union"] is not None), key=lambda row: -row["union"])[:most]
     hidden = sorted(row["country"] for row in rows if row["union"] is None)
-    figure, axes = _figure(height=0.32 * len(shown) + 1.1)
+    figure, axes = _figure(height=0.32 * len(shown) + 1.3)
     names, values = [row["country"] for row in shown], [row["union"] for row in shown]
     bars = axes.barh(names, values, color=_UNION, height=0.7)
     axes.bar_label(bars, labels=[f"{value:,}" for value in values], padding=4, fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlabel("visitors, each counted once")
+    below = f"\nhidden by the agreement's rules, not zero: {', '.join(hidden)}" if hidden else ""
+    axes.set_xlabel(f"visitors, each counted once{below}")
     axes.margins(x=0.14)
-    if hidden:
-        figure.text(0.02, 0.01, f"hidden by the agreement's rules, not zero: {', '.join(hidden)}", fontsize=8)
     return _svg(figure, "Visitors by home country")
 
 
