@@ -1,299 +1,722 @@
-"""An agreement in plain language, for those who must answer for signing it.
+"""The agreement in plain language, for those who must answer for it: lawyers, data protection officers, owners.
 
-Deterministic text: an approval carries its digest, so anyone can render it again and see what an approver has read.
-Change a word here, and ``RENDERER`` counts up.
+Pure and deterministic: the same agreement gives the same text, letter for letter, so an approval can name the digest
+of the text that was shown (protocol.md section 4) and anyone can render it again. Whoever changes a word here, or
+the order of anything, changes ``RENDERER``.
+
+Text that others wrote (a title, a legal basis) is shown without control characters and on lines of its own margin,
+so that it can pass neither for this text nor for a command to a terminal.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from hashlib import sha256
 from textwrap import fill
+from typing import Any
 
 from sealstat.agreement.model import Agreement, Dataset, Release, Task
+from sealstat.agreement.periods import seconds
+from sealstat.crypto import canonical
+from sealstat.crypto.cards import fingerprint, spoken
 
 RENDERER = "sealstat-explain-1"
 LANGUAGE = "en"
-_WIDTH = 88
-_UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
+WIDTH = 88
 
-
-def explain(agreement: Agreement, agreement_id: str | None) -> str:
-    """The text; ``agreement_id`` stands in its head once the agreement has one."""
-    paragraphs = [
-        _title(agreement, agreement_id),
-        *_who(agreement),
-        *_gives(agreement),
-        *_runs(agreement),
-        *_keys(agreement),
-        *_code(agreement),
-        *_host(agreement),
-        *_end(agreement),
-        *_limits(agreement),
-    ]
-    return "\n\n".join(paragraphs) + "\n"
+_TABLE_CELLS_SHOWN = 24
 
 
 def digest(text: str) -> str:
-    """What an approval names: SHA-256 of the text in UTF-8, as hex."""
+    """SHA-256 of a text in UTF-8, as 64 hex digits: what an approval names."""
     return sha256(text.encode()).hexdigest()
 
 
-def _title(agreement: Agreement, agreement_id: str | None) -> str:
-    name = f"Agreement {agreement_id}" if agreement_id else "A draft: nobody has signed it"
-    span = f"It holds from {agreement.valid.from_} to {agreement.valid.to} (UTC, both included)."
-    line = "=" * min(_WIDTH, len(agreement.title))
-    return f"{agreement.title}\n{line}\n{name}\n{_p(f'Version {agreement.version}. {span}')}"
+def explain(agreement: Agreement, agreement_id: str | None) -> str:
+    """The agreement in plain English, at most 88 columns wide, ending in a line feed.
 
-
-def _who(agreement: Agreement) -> Iterator[str]:
-    yield _head("Why, and on what legal basis")
-    for purpose in agreement.purpose:
-        yield _item(f"{purpose.id}: {purpose.text}. Legal basis: {purpose.legal_basis}.")
-    yield _head("Who agrees")
-    approvers = _names(agreement.roles.approvers)
-    yield _p(
-        f"The parties are {_names(list(agreement.parties))}. It holds only while all of {approvers} have approved it; "
-        "any one of them can withdraw at any time, and from then on nothing is run and nothing more is released. "
-        "A new version needs all of them again."
-    )
-    if agreement.roles.auditors:
-        yield _p(
-            f"{_names(agreement.roles.auditors)} may read every statement made under this agreement, but no data and "
-            "no result by that role."
-        )
-    if agreement.roles.recovery is not None:
-        recovery = agreement.roles.recovery
-        yield _p(
-            f"If a party loses all its keys, {recovery.quorum} of {_names(recovery.approvers)} can together give it "
-            f"new ones, after {_time(recovery.delay)}. What was encrypted for the lost keys stays lost."
-        )
-
-
-def _gives(agreement: Agreement) -> Iterator[str]:
-    yield _head("Who gives what")
-    for name, dataset in agreement.datasets.items():
-        yield _item(_dataset(agreement, name, dataset))
-    yield _p(
-        "Every table is checked and encrypted on its owner's own premises, each under a key of its own that stays with "
-        "the owner. Only ciphertext is uploaded. To forget a table is to destroy its key: the ciphertext is then dead "
-        "wherever it lies."
-    )
-
-
-def _dataset(agreement: Agreement, name: str, dataset: Dataset) -> str:
-    sentences = [f"{dataset.provider} delivers {name} (table {dataset.table}), once for each {dataset.period}."]
-    if dataset.pseudonym is not None:
-        group = agreement.pseudonyms[dataset.pseudonym]
-        sentences.append(
-            f"Its {group.of} is replaced before upload by a keyed code; only the first {group.keep_prefix} characters "
-            f"stay readable. The key is made anew {group.new_key} by {_names(group.shared_by)} together; neither the "
-            "host nor the enclave ever has it, so neither can turn a code back into a person's number, or test one."
-        )
-    else:
-        sentences.append("Its columns are delivered as they are: nothing in it is replaced.")
-    sentences.append(f"Its key is destroyed {_time(dataset.keep)} after the delivery.")
-    share = _percent(dataset.maximum_rejects)
-    bounds = f"fewer than {dataset.minimum_rows:,} good rows, or with more than {share} of its rows rejected"
-    sentences.append(f"A file with {bounds}, is refused.")
-    if dataset.replaceable:
-        sentences.append("A delivery may be replaced until a run has named it.")
-    sentences.append(
-        f"Everyone in the agreement, and the host, is told its {_names(list(dataset.listed))}."
-        if dataset.listed
-        else "How many rows it has is told to nobody but the enclave."
-    )
-    return " ".join(sentences)
-
-
-def _runs(agreement: Agreement) -> Iterator[str]:
-    yield _head("What may be computed, by whom, and who receives what")
-    for name, task in agreement.tasks.items():
-        inputs = _names([f"{dataset} (as {role})" for role, dataset in task.inputs.items()])
-        times = "once" if task.runs_per_period == 1 else f"{task.runs_per_period} times"
-        purposes = _names([purpose.id for purpose in agreement.purpose])
-        yield _item(
-            f"{name}: the statistic {task.statistic} over {inputs}. {_names(task.runners)} may run it, {times} for "
-            f"each period, and only for the purpose {purposes}."
-        )
-        if task.open_parameters:
-            yield _p(f"Whoever runs it may choose {_names(task.open_parameters)}; every other parameter is fixed here.")
-        for table, release in task.releases.items():
-            yield _item(_release(table, release), indent=4)
-        yield _p("A table of the statistic that is not listed here never leaves the enclave.", indent=4)
-        for sentence in _insiders(agreement, task):
-            yield _p(sentence, indent=4)
-
-
-def _release(table: str, release: Release) -> str:
-    sentences = [f"{table} goes to {_names(release.to)}, and to nobody else."]
-    if release.minimum > 1:
-        sentences.append(f"A cell with fewer than {release.minimum} people behind it is left empty.")
-    else:
-        sentences.append("NO MINIMUM: cells with a single person behind them are shown.")
-    if release.minimum_part is not None:
-        sentences.append(
-            f"A part of a cell with 1 to {release.minimum_part - 1} people is hidden, with all figures that would tell it."
-            if release.minimum_part > 1
-            else "Parts of a cell are never hidden."
-        )
-    if release.complementary:
-        sentences.append(
-            "Where one hidden cell could be found by subtracting from a total, another one is hidden, too."
-        )
-    return " ".join(sentences)
-
-
-def _insiders(agreement: Agreement, task: Task) -> Iterator[str]:
-    owners = {agreement.datasets[dataset].provider for dataset in task.inputs.values()}
-    for owner in sorted(owners):
-        tables = [table for table, release in task.releases.items() if owner in release.to]
-        if tables and len(owners) > 1:
-            yield (
-                f"{owner} receives {_names(tables)} and knows its own list: by subtracting it learns the corresponding "
-                "figures of the others, as far as the rules above leave them."
-            )
-
-
-def _keys(agreement: Agreement) -> Iterator[str]:
-    yield _head("Who holds the keys")
-    for name, task in agreement.tasks.items():
-        holders = task.holders
-        yield _p(
-            f"{name}: an owner releases a table's key only to one enclave that has proved which code it runs, and only "
-            f"for a run that is in order. The key of a result is split among {_names(holders.of)}. Any "
-            f"{holders.threshold} of them together can open the state of the task, if it has one, and, together with a party that receives "
-            f"a table, that result; fewer cannot. They release a result by themselves {_time(task.release_delay)} "
-            "after it is final, unless an owner refuses with cause before that."
-            + (" The owners' agents wait for a person's word first." if task.hold == "owner" else "")
-        )
-        yield _p(f"{_names(task.keepers)} keep the encrypted results, so that they do not get lost with the host.")
-
-
-def _code(agreement: Agreement) -> Iterator[str]:
-    yield _head("Which code, on which machine")
-    accepted = agreement.enclave.accept
-    simulated = [entry for entry in accepted if entry.kind == "simulated"]
-    for entry in accepted:
-        yield _item(
-            f"{entry.kind}: code with the source digest {entry.source[:16]}…, which anyone recomputes with "
-            "`sealstat measure`."
-        )
-    if simulated:
-        yield _p(
-            "The weakest kind accepted is simulated: NOT PROTECTED BY HARDWARE. Whoever runs the machine, or holds the "
-            "file of the simulated root key, could read everything that is opened there. It is for trials with "
-            "invented or public data. Every output and every proof says so."
-        )
-    yield _p(
-        "A table is decoded by the same process that computes; a fault in decoding could reach what that process holds."
-    )
-
-
-def _host(agreement: Agreement) -> Iterator[str]:
-    yield _head("What the host can see")
-    host, witnesses = agreement.host, agreement.witnesses
-    count = len(witnesses.cards)
-    lying = 2 * witnesses.quorum - count - 1
-    yield _p(
-        f"The host {host.card.name} at {host.url}, in the house of {host.operated_by}, stores ciphertext, statements "
-        "and the log. It sees who the parties are, who makes which kind of statement and when, and the sizes of encrypted "
-        "tables, padded to size classes (at most 12 % more). It sees no row, no identifier, no figure of a result, and "
-        "holds no key that opens anything. It can refuse to work; it cannot change, hide or forge unseen."
-    )
-    yield _p(
-        f"That it shows everyone the same log is attested by {count} witnesses, of whom {witnesses.quorum} must sign; "
-        f"{'none of them may lie' if lying <= 0 else f'{lying} of them may lie'}. "
-        f"What the log says counts while its signatures are younger than {_time(witnesses.checkpoint_age)}: so long, "
-        "at most, may the host delay the news of a withdrawal."
-    )
-
-
-def _end(agreement: Agreement) -> Iterator[str]:
-    yield _head("How it ends")
-    before = (
-        f" It replaces agreement {agreement.supersedes[:16]}…, once all approvers of both have said so."
-        if (agreement.supersedes)
-        else ""
-    )
-    yield _p(
-        f"It ends with {agreement.valid.to}, with a withdrawal by any approver, or with a new version.{before} A run "
-        "that is under way then ends without a result. Results that were released before cannot be called back."
-    )
-
-
-def _limits(agreement: Agreement) -> Iterator[str]:
-    yield _head("What this does not protect against")
-    for sentence in (
-        "wrong data: nobody but its owner can tell whether a delivered table is true;",
-        "what a provider infers from released results by choosing its own input;",
-        "side channels of the processor, and conclusions from when and how much is sent;",
-        f"all key holders of a task acting together ({_coalitions(agreement)});",
-        "a host that stops working: that is seen, not prevented.",
-    ):
-        yield _item(sentence)
-
-
-def _coalitions(agreement: Agreement) -> str:
-    return "; ".join(
-        f"{name}: any {task.holders.threshold} of {len(task.holders.of)}" for name, task in agreement.tasks.items()
-    )
-
-
-# -- words ---------------------------------------------------------------------------------------------------------
-
-
-def _head(text: str) -> str:
-    return f"{text}\n{'-' * len(text)}"
-
-
-def _p(text: str, *, indent: int = 0) -> str:
-    return fill(
-        text,
-        _WIDTH,
-        initial_indent=" " * indent,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _item(text: str, *, indent: int = 0) -> str:
-    space = " " * indent
-    return fill(
-        text,
-        _WIDTH,
-        initial_indent=f"{space}* ",
-        subsequent_indent=f"{space}  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _names(names: list[str]) -> str:
-    """A list in words.
-
-    >>> _names(["a", "b", "c"])
-    'a, b and c'
+    Args:
+        agreement: one that passed ``check.problems``; of another the text may be wrong.
+        agreement_id: the id of its statement, or None for a draft. The id is part of the text.
     """
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else "nobody"
+    page = _Page()
+    _head(page, agreement, agreement_id)
+    _in_short(page, agreement)
+    _purposes(page, agreement)
+    _parties(page, agreement)
+    _data(page, agreement)
+    _tasks(page, agreement)
+    _tables(page, agreement)
+    _keys(page, agreement)
+    _machine(page, agreement)
+    _host(page, agreement)
+    _course(page, agreement)
+    _limits(page, agreement)
+    _checking(page, agreement)
+    return page.text()
 
 
-def _time(duration: str) -> str:
-    """A duration in words.
+# --- the page ---------------------------------------------------------------------------------------------------
 
-    >>> _time("15m"), _time("1d")
-    ('15 minutes', '1 day')
-    """
-    number = int(duration[:-1])
-    return f"{number} {_UNITS[duration[-1]]}{'' if number == 1 else 's'}"
+
+@dataclass
+class _Page:
+    lines: list[str] = field(default_factory=list)
+    sections: int = 0
+
+    def section(self, title: str) -> None:
+        self.sections += 1
+        heading = f"{self.sections}. {title}"
+        self.lines += ["", "", heading, "-" * len(heading)]
+
+    def heading(self, title: str) -> None:
+        self.lines.append("")
+        self._fill(title, "  ", "  ")
+
+    def say(self, text: str) -> None:
+        self.lines.append("")
+        self._fill(text, "  ", "  ")
+
+    def item(self, text: str, level: int = 1) -> None:
+        margin = "  " * level
+        self._fill(text, f"{margin}- ", f"{margin}  ")
+
+    def pair(self, label: str, text: str) -> None:
+        self._fill(text, f"  {label:<13}", " " * 15)
+
+    def quote(self, text: str) -> None:
+        self._fill(text, "  | ", "  | ")
+
+    def _fill(self, text: str, first: str, rest: str) -> None:
+        self.lines += fill(
+            _plain(text), WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+        ).splitlines() or [first.rstrip()]
+
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text without control characters, line breaks and signs that reorder or hide what stands beside them."""
+    return "".join(
+        sign if sign.isprintable() else " " if sign.isspace() else "\N{REPLACEMENT CHARACTER}" for sign in text
+    )
+
+
+def _and(names: Iterable[str], word: str = "and") -> str:
+    found = list(names)
+    if len(found) < 2:
+        return "".join(found) or "nobody"
+    return f"{', '.join(found[:-1])} {word} {found[-1]}"
+
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def _number(value: int) -> str:
+    return _NUMBERS[value] if value < len(_NUMBERS) else f"{value:,}"
+
+
+def _count(value: int, one: str, many: str = "") -> str:
+    return f"{_number(value)} {one if value == 1 else many or one + 's'}"
+
+
+def _lasting(duration: str) -> str:
+    unit = {"s": "second", "m": "minute", "h": "hour", "d": "day"}[duration[-1]]
+    value = int(duration[:-1])
+    return f"{value:,} {unit}{'' if value == 1 else 's'}"
 
 
 def _percent(share: str) -> str:
-    """An exact share as per cent.
+    whole, _, part = share.partition(".")
+    digits = (whole + part.ljust(2, "0")[:2]).lstrip("0") or "0"
+    rest = part[2:].rstrip("0")
+    return f"{digits}.{rest} %" if rest else f"{digits} %"
 
-    >>> _percent("0.05"), _percent("0.125"), _percent("1")
-    ('5 %', '12.5 %', '100 %')
-    """
-    whole, _, decimals = share.partition(".")
-    digits = (whole + decimals.ljust(2, "0"))[: len(whole) + 2].lstrip("0") or "0"
-    rest = decimals[2:].rstrip("0")
-    return f"{digits}{'.' + rest if rest else ''} %"
+
+_PERIODS = {"day": "day", "month": "month", "range": "range of days that a run is asked for"}
+
+# --- what schemas and statistics mean ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What a table or statistic means to a reader; its parts by name."""
+
+    what: str
+    parts: dict[str, str]
+
+
+_SCHEMAS = {
+    "roamers": _Meaning(
+        "One row for each foreign or domestic subscriber, area and day on which the operator's network saw the "
+        "subscriber there.",
+        {
+            "imsi": "the number of the SIM card: it stands for a person",
+            "border_area": "the area, one of the list in the agreement",
+            "date": "the day",
+        },
+    ),
+}
+
+_STATISTICS = {
+    "visitors": _Meaning(
+        "Foreign visitors in the listed areas, each counted once although many are seen by both operators: how many "
+        "either operator saw, how many each saw and how many both saw, so that each operator's true share of the "
+        "visitors is known; the days they stayed; and how many came on two days or more. Subscribers of the domestic "
+        "country are left out.",
+        {
+            "all": "all visitors together",
+            "by_country": "visitors by home country",
+            "by_area": "visitors by area",
+            "by_country_area": "visitors by home country and area",
+            "quality": "each operator's list by itself: how many rows and subscribers it held, how many of them were "
+            "domestic, of unknown country or outside the areas, and how many days it covers",
+        },
+    ),
+}
+
+# Statistics whose tables show each provider's own figures side by side.
+_SIDE_BY_SIDE = {"visitors": "Each operator's own count stands in it beside the other's."}
+
+_IDENTIFIERS = {
+    "imsi": "Of an IMSI, the first three digits name the home country and the next two or three the network."
+}
+
+
+# --- sections ---------------------------------------------------------------------------------------------------
+
+
+def _head(page: _Page, agreement: Agreement, agreement_id: str | None) -> None:
+    page._fill(agreement.title, "", "")
+    page.lines += ["=" * min(WIDTH, max(len(line) for line in page.lines)), ""]
+    page.say("What this agreement means, in plain words.")
+    page.lines.append("")
+    page.pair("Agreement", agreement_id or "a draft: nobody has proposed it yet, and it has no effect")
+    page.pair("Version", _version(agreement))
+    page.pair(
+        "In force", f"from {_moment(agreement.valid.from_)} to {_moment(agreement.valid.to)}, once all have approved"
+    )
+    page.pair(
+        "This text",
+        f"{RENDERER}, English. It is made from the agreement alone: whoever has the agreement gets this text, letter "
+        "for letter, and every approval names its digest. What is signed is the agreement itself; it rules.",
+    )
+
+
+def _version(agreement: Agreement) -> str:
+    if agreement.supersedes is None:
+        return f"{agreement.version}, the first"
+    return f"{agreement.version}; it takes the place of agreement {agreement.supersedes}"
+
+
+def _moment(text: str) -> str:
+    return f"{text} (UTC, the whole day)" if len(text) == 10 else text.replace("T", " at ").replace("Z", " UTC")
+
+
+def _in_short(page: _Page, agreement: Agreement) -> None:
+    page.section("In short")
+    page.lines.append("")
+    owners = _providers(agreement)
+    page.item(
+        f"{_and(owners)} {'gives' if len(owners) == 1 else 'give'} data. It leaves each house only encrypted, under a "
+        "key that stays in that house."
+    )
+    for name, task in agreement.tasks.items():
+        page.item(
+            f"{_and(task.runners, 'or')} may have the task {name} run, {_runs(task)} for each "
+            f"{_PERIODS[_period(agreement, task)]}; {_and(agreement.consumers(name))} "
+            f"{'receives' if len(agreement.consumers(name)) == 1 else 'receive'} protected totals, nobody a list."
+        )
+    page.item(
+        f"Nothing starts before {_and(agreement.roles.approvers)} {'has' if len(agreement.roles.approvers) == 1 else 'have all'} "
+        "approved. Each of them can end it at any time, alone."
+    )
+    page.item("The host stores and passes on; it holds no key. Section 9 says what it can see all the same.")
+    page.item(_weakest_in_short(agreement))
+
+
+def _weakest_in_short(agreement: Agreement) -> str:
+    if _simulated(agreement):
+        return (
+            "NOT PROTECTED BY HARDWARE: a simulated enclave is accepted, so whoever operates the computer can read the "
+            "data while it is being counted. This is for trials with made-up data. See section 8."
+        )
+    return "The data is readable only inside a measured, hardware-protected computer while it is being counted."
+
+
+def _purposes(page: _Page, agreement: Agreement) -> None:
+    page.section("What for, and under which law")
+    page.say("Every run must name one of these purposes. The words are those of the parties:")
+    for purpose in agreement.purpose:
+        page.heading(purpose.id)
+        page.quote(f"Purpose: {purpose.text}")
+        page.quote(f"Legal basis: {purpose.legal_basis}")
+
+
+def _parties(page: _Page, agreement: Agreement) -> None:
+    page.section("Who takes part")
+    page.say(
+        "Each party is known by the public keys on its card, and each card by a fingerprint of eight groups of digits. "
+        "Have every party read its fingerprint to you over the telephone before you approve: a card that was exchanged "
+        "on the way would show here and nowhere else."
+    )
+    for name, party in agreement.parties.items():
+        page.heading(f"{name}   {spoken(fingerprint(party.card))}")
+        for role in _roles(agreement, name):
+            page.item(role)
+    host = agreement.host
+    page.heading(f"{host.card.name} (the host)   {spoken(fingerprint(host.card))}")
+    page.item(f"stores ciphertexts and the log of all statements at {host.url}")
+    page.item(
+        f"is operated by {host.operated_by}" + (", which is a party" if host.operated_by in agreement.parties else "")
+    )
+    for card in agreement.witnesses.cards:
+        page.heading(f"{card.name} (a witness)   {spoken(fingerprint(card))}")
+        page.item("countersigns the log, so that the host cannot show one log to some and another to others")
+
+
+def _roles(agreement: Agreement, name: str) -> list[str]:
+    roles = agreement.roles
+    found = []
+    if name in roles.approvers:
+        found.append("must approve this agreement, and any new version; can end it alone")
+    provided = [dataset for dataset, terms in agreement.datasets.items() if terms.provider == name]
+    if provided:
+        found.append(f"gives {_and(provided)}")
+    for label, task in agreement.tasks.items():
+        if name in task.runners:
+            found.append(f"may have {label} run")
+        received = [table for table, release in task.releases.items() if name in release.to]
+        if received:
+            found.append(f"receives of {label}: {_and(received)}")
+        if name in task.holders.of:
+            found.append(f"holds a share of the keys to the results of {label}")
+        if name in task.keepers:
+            found.append(f"keeps a copy of the encrypted results of {label}, which it cannot read by that")
+    if name in roles.auditors:
+        found.append("audits: it sees every statement, but no data and, by that, no result")
+    if roles.recovery and name in roles.recovery.approvers:
+        found.append("has a vote when a party has lost all its keys (section 10)")
+    if name == agreement.host.operated_by:
+        found.append("operates the host")
+    return found or ["has no role in this version"]
+
+
+def _data(page: _Page, agreement: Agreement) -> None:
+    page.section("Who gives what")
+    for name, dataset in agreement.datasets.items():
+        _dataset(page, name, dataset)
+    for name, group in agreement.pseudonyms.items():
+        page.heading(f"How identifiers are replaced: {name}")
+        page.item(
+            f"Before anything leaves a provider's house, each {group.of} is replaced by a code of 16 bytes that is "
+            f"computed from it with a secret key. {_kept_prefix(group.keep_prefix)} {_IDENTIFIERS.get(group.of, '')}"
+        )
+        page.item(
+            f"{_and(group.shared_by)} make the key together, each from a part of its own, and a new one for every "
+            "period. No other party, not the host and not the enclave ever has it."
+        )
+        page.item(
+            "So the same identifier gives the same code in all these lists for one period, which is what makes it "
+            "possible to count a person once; and another code in the next, so nobody can be followed from one to "
+            "the next by it."
+        )
+        page.item(
+            "The codes are pseudonyms, not anonymous data: a holder of the key could try identifiers one by one. They "
+            "leave the house encrypted all the same."
+        )
+
+
+def _kept_prefix(length: int) -> str:
+    if length == 0:
+        return "Nothing of it stays readable."
+    return f"Its first {_number(length)} characters stay readable beside the code (inside the encryption)."
+
+
+def _dataset(page: _Page, name: str, dataset: Dataset) -> None:
+    page.heading(f"{name}, by {dataset.provider}, for each {_PERIODS[dataset.period].partition(' that')[0]}")
+    meaning = _SCHEMAS.get(dataset.table)
+    if meaning is None:
+        page.item(f"A table of the form {dataset.table}, and no other column.")
+    else:
+        page.item(f"A table of the form {dataset.table}. {meaning.what} Its columns, and no others:")
+        for column, what in meaning.parts.items():
+            page.item(f"{column}: {what}", level=2)
+    if dataset.pseudonym:
+        page.item(f"Identifiers are replaced before they leave the house, as {dataset.pseudonym} below says.")
+    else:
+        page.item("No column is replaced: what stands in it is delivered (encrypted) as it is.")
+    page.item(
+        f"Refused if it has fewer than {dataset.minimum_rows:,} rows, or if more than "
+        f"{_percent(dataset.maximum_rejects)} of its rows break the rules of the form. Rows that do are left out."
+    )
+    page.item(
+        f"{dataset.provider} destroys its key {_lasting(dataset.keep)} after the end of the period, or earlier if it "
+        "likes: then nobody can read the delivery any more, wherever copies of it lie."
+    )
+    page.item(
+        "A delivery may be replaced until a run has been asked for with it, not after."
+        if dataset.replaceable
+        else "One delivery for each period; it cannot be replaced."
+    )
+    page.item(
+        f"Said in the open, to the host and all parties: {_and(_LISTED[what] for what in dataset.listed)}."
+        if dataset.listed
+        else "How many rows it has is said only inside the encryption; others see its size rounded up by as much as 12 %."
+    )
+
+
+_LISTED = {"rows": "how many rows it has", "size": "its exact size"}
+
+
+def _tasks(page: _Page, agreement: Agreement) -> None:
+    page.section("What may be computed, by whom, how often")
+    page.say("Only these tasks can be run, with this statistic and these parameters, in the code that section 8 names.")
+    for name, task in agreement.tasks.items():
+        page.heading(f"Task {name}")
+        meaning = _STATISTICS.get(task.statistic)
+        page.item(f"Statistic {task.statistic}. {meaning.what}" if meaning else f"Statistic {task.statistic}.")
+        for label, dataset in task.inputs.items():
+            page.item(f"Input {label} is {dataset}, of {agreement.datasets[dataset].provider}.")
+        for label, value in task.parameters.items():
+            page.item(f"Parameter {label}: {_parameter(value)}")
+        for label in task.open_parameters:
+            page.item(
+                f"Parameter {label} is OPEN: whoever asks for a run chooses it, within what the statistic allows."
+            )
+        page.item(f"May be asked for by {_and(task.runners, 'or')}, for a purpose of section 2.")
+        page.item(
+            f"{_runs(task).capitalize()} for each {_PERIODS[_period(agreement, task)]} can count. A run that failed or "
+            "was given up, and of which nothing was released, does not use one up. "
+            + (
+                "A second run on the same period cannot be had, so nothing can be learnt by comparing two."
+                if task.runs_per_period == 1
+                else "NOTE: by comparing runs on the same period, more can be learnt than from one."
+            )
+        )
+        page.item(
+            f"If the data itself is at fault the run is refused without saying why in the open; after "
+            f"{_count(task.data_refusals, 'such refusal')} no further run for that period starts."
+        )
+
+
+def _runs(task: Task) -> str:
+    return _count(task.runs_per_period, "run")
+
+
+def _period(agreement: Agreement, task: Task) -> str:
+    return agreement.datasets[next(iter(task.inputs.values()))].period
+
+
+def _parameter(value: Any) -> str:
+    if isinstance(value, str | int):
+        return f"{value}"
+    if not isinstance(value, list) or not value:
+        return f"a value with digest {canonical.digest(value)}"
+    rows = [" = ".join(str(cell) for cell in row.values()) if isinstance(row, dict) else str(row) for row in value]
+    columns = f" ({', '.join(value[0])})" if isinstance(value[0], dict) else ""
+    shown = "; ".join(rows[:_TABLE_CELLS_SHOWN])
+    if len(rows) <= _TABLE_CELLS_SHOWN:
+        return f"a table of {_count(len(rows), 'row')}{columns}: {shown}"
+    return (
+        f"a table of {_count(len(rows), 'row')}{columns}, signed with the agreement, with digest "
+        f"{canonical.digest(value)}; it begins: {shown}; ..."
+    )
+
+
+# --- who receives what ------------------------------------------------------------------------------------------
+
+
+def _tables(page: _Page, agreement: Agreement) -> None:
+    page.section("Who receives which table, and how it is protected")
+    page.say(
+        "A table that is not listed here never leaves the enclave. Each table is encrypted for its own recipients: one "
+        "who receives one table cannot open another. Once a recipient has opened a table, this agreement has no "
+        "technical hold on it."
+    )
+    for name, task in agreement.tasks.items():
+        meaning = _STATISTICS.get(task.statistic)
+        owners = agreement.owners(name)
+        for table, release in task.releases.items():
+            what = meaning.parts.get(table) if meaning else None
+            page.heading(f"{table}, of the task {name}" + (f": {what}" if what else ""))
+            page.item(f"Received by {_and(release.to)}.")
+            for rule in _rules(release):
+                page.item(rule)
+            receiving = [owner for owner in owners if owner in release.to]
+            if receiving and len(owners) > 1:
+                page.item(_subtraction(receiving, owners, _SIDE_BY_SIDE.get(task.statistic, "")))
+
+
+def _rules(release: Release) -> list[str]:
+    found = []
+    if release.minimum > 1:
+        found.append(
+            f"Minimum {release.minimum}: figures that rest on fewer than {release.minimum} contributors (the persons or "
+            "units counted) are left out."
+        )
+    else:
+        found.append("MINIMUM 1: NOTHING IS LEFT OUT, NOT EVEN A FIGURE ABOUT ONE SINGLE PERSON.")
+    if release.minimum_part is not None and release.minimum_part > 1:
+        found.append(
+            f"Minimum part {release.minimum_part}: where a part of the figure (for instance those that one provider alone "
+            f"contributed) rests on {_below(release.minimum_part)}, every figure from which that part "
+            "could be computed is left out, too."
+        )
+    elif release.minimum > 1:
+        found.append("Parts of a figure have no minimum of their own: a part may rest on a single contributor.")
+    if release.complementary:
+        found.append(
+            "Complementary: where one missing figure could be computed from the totals around it, another one is left "
+            "out as well, so that it cannot."
+        )
+    elif release.minimum > 1:
+        found.append(
+            "Not complementary: where this table and its total are both known and a single figure is missing, that figure "
+            "can be computed by subtraction."
+        )
+    return found
+
+
+def _below(minimum: int) -> str:
+    return "a single contributor" if minimum == 2 else f"1 to {minimum - 1} contributors"
+
+
+def _subtraction(receiving: list[str], owners: list[str], side_by_side: str) -> str:
+    sentences = ["A recipient that also gave data knows its own part of every total and can subtract it."]
+    if side_by_side:
+        sentences.append(side_by_side)
+    for owner in receiving:
+        others = [name for name in owners if name != owner]
+        sentences.append(
+            f"So {owner} learns what {others[0]} contributed beyond it."
+            if len(others) == 1
+            else f"So {owner} learns what {_and(others)} contributed together beyond it."
+        )
+    return " ".join(sentences)
+
+
+# --- keys -------------------------------------------------------------------------------------------------------
+
+
+def _keys(page: _Page, agreement: Agreement) -> None:
+    page.section("Who can open what")
+    page.say(
+        "Each delivery is locked with its own key, which its provider alone has. The provider's program gives it, sealed, "
+        "to one enclave for one run, after checking that the run is one that this agreement allows and that the enclave is "
+        "one that section 8 accepts. Every such release of a key is written into the log."
+    )
+    for name, task in agreement.tasks.items():
+        page.heading(f"The results of {name}, and any state it carries from one period to the next")
+        _holding(page, agreement, name, task)
+        page.item(
+            f"Holders' programs give their shares for a result no earlier than {_lasting(task.release_delay)} after it is in "
+            "the log, and for one result of each run that counts, ever. Until then each provider can stop it with cause."
+            if seconds(task.release_delay)
+            else "Holders' programs give their shares for a result as soon as it counts: THERE IS NO WINDOW in which a "
+            "provider can look first and stop it."
+        )
+        if task.hold == "owner":
+            page.item("No result leaves without a person's word: each provider must allow it.")
+        page.item(
+            f"{_and(task.keepers)} {'keeps' if len(task.keepers) == 1 else 'keep'} a copy of the encrypted results, so that "
+            f"the host cannot lose them; {_and(agreement.needed_keepers(name))} must say so before a run counts, and can "
+            "hold a run up by not saying so."
+        )
+
+
+def _holding(page: _Page, agreement: Agreement, name: str, task: Task) -> None:
+    holders, t = task.holders.of, task.holders.threshold
+    n, owners = len(holders), agreement.owners(name)
+    everyone = t == n
+    group = f"all {_number(n)} together" if everyone else f"any {_number(t)} of these {_number(n)}"
+    page.item(f"The keys are split among {_and(holders)}; {group} are needed, and enough, to open anything.")
+    page.item(
+        f"So {group} CAN OPEN THE STATE, and together with a recipient of a table THAT TABLE, whether or not the "
+        "agreement is still in force. Their programs refuse to; that they do not change those programs is a matter of "
+        "trust in them."
+    )
+    for table, release in task.releases.items():
+        own = [holder for holder in holders if holder in release.to]
+        if own:
+            page.item(
+                f"{_and(own)} both {'holds' if len(own) == 1 else 'hold'} a share and "
+                f"{'receives' if len(own) == 1 else 'receive'} {table}: for that table no further recipient is needed."
+            )
+    outsiders = [holder for holder in holders if holder not in owners]
+    if len(outsiders) >= t:
+        page.item(f"NO PROVIDER IS NEEDED: {_and(outsiders)} are enough to open results without any of them.")
+    else:
+        passed_over = [owner for owner in owners if n - 1 >= t]
+        if passed_over:
+            page.item(
+                f"No result opens without the share of at least one provider. But {_and(passed_over, 'or')} alone cannot "
+                "keep one closed against all other holders."
+            )
+        else:
+            page.item("No result opens without the share of every provider.")
+    page.item(
+        "If one holder's key is lost, nothing can be opened any more, and a state is lost for good."
+        if everyone
+        else f"The loss of {_count(n - t, 'holder')} is borne; if more are lost, nothing can be opened any more."
+    )
+
+
+# --- machine and host -------------------------------------------------------------------------------------------
+
+
+def _simulated(agreement: Agreement) -> bool:
+    return any(accepted.kind == "simulated" for accepted in agreement.enclave.accept)
+
+
+def _machine(page: _Page, agreement: Agreement) -> None:
+    page.section("Where the data is readable: the enclave")
+    page.say(
+        "The data is decrypted in one place: in the memory of an enclave, a computer (or a part of one) that proves which "
+        "program it runs before any key is given to it. It has no permanent keys and opens no connection to anyone but the "
+        "host. The agreement is as strong as the weakest kind of enclave that it accepts."
+    )
+    if _simulated(agreement):
+        page.heading("The weakest kind accepted: SIMULATED. NOT PROTECTED BY HARDWARE.")
+        page.item(
+            "It is an ordinary program that takes the part of an enclave. Whoever operates the computer on which it runs, "
+            "or breaks into it, can read all data and change any result unseen, and what it proves about itself is worth "
+            "as much as the word of whoever has its root key."
+        )
+        page.item(
+            "It shows that the procedure works. It protects nobody's data. Every result, page and proof made with it says so."
+        )
+        page.item("Do not deliver data about real people under an agreement that accepts it.")
+    for accepted in agreement.enclave.accept:
+        page.heading(f"Accepted: {accepted.kind}")
+        page.item("The program, as the digest of its source code and of everything it uses:")
+        page.lines.append(f"    {accepted.source}")
+        page.item("Anyone can compute it from the published source: `sealstat measure`.")
+        if accepted.kind == "simulated":
+            page.item(f"The root key that vouches for it: {accepted.root}")
+
+
+def _host(page: _Page, agreement: Agreement) -> None:
+    page.section("What the host and other outsiders can see")
+    page.say(
+        f"The host ({agreement.host.card.name}, operated by {agreement.host.operated_by}) need not be trusted with data: it "
+        "never has a key. It can see:"
+    )
+    page.item("this agreement in full, with its parties, parameters and tables;")
+    page.item("every statement: who said what type of thing and when (who delivered, asked for a run, released a key);")
+    page.item("network addresses, and how often each party's program calls;")
+    listed = [name for name, dataset in agreement.datasets.items() if "rows" in dataset.listed]
+    sizes = [name for name, dataset in agreement.datasets.items() if "size" in dataset.listed]
+    page.item(
+        "the size of each delivery and result, padded: up to 12 % more than the true size, so only roughly how much there is"
+        + (f"; but the exact size of {_and(sizes)}, which this agreement lists" if sizes else "")
+        + ";"
+    )
+    page.item(f"row counts of {_and(listed)}, which this agreement lists; of no other." if listed else "no row counts.")
+    page.say(
+        "It cannot see rows, identifiers, codes, keys or results, and cannot change any of them unnoticed. It can delay, or "
+        "refuse to work: that is noticed, not prevented."
+    )
+    page.say("Others see:")
+    page.item(
+        "the parties: all statements of this agreement, as the host; ciphertexts, of which they can open none by that;"
+    )
+    if agreement.roles.auditors:
+        page.item(f"{_and(agreement.roles.auditors)}, as auditor: the same, and nothing more;")
+    page.item("the witnesses: how long the log is and a digest of it; nothing of what stands in it;")
+    page.item("the public: that, and for each statement its type, its digest and the agreement's.")
+
+
+# --- course -----------------------------------------------------------------------------------------------------
+
+
+def _course(page: _Page, agreement: Agreement) -> None:
+    page.section("How it begins, changes and ends")
+    approvers = agreement.roles.approvers
+    page.heading("Beginning")
+    page.item(
+        f"In force when the approvals of {_and(approvers)} are all in the log, and not before {agreement.valid.from_}."
+    )
+    page.heading("Withdrawal")
+    page.item(
+        f"Each of {_and(approvers)} can withdraw at any time and need ask nobody. No new run starts; a run that is under way, "
+        "even one that has ended but whose result is not released, ends without a result."
+    )
+    page.item(
+        f"The host has at most {_lasting(agreement.host.merge_delay)} to write a statement into the log; once the "
+        "withdrawing party has seen it countersigned, it has reached every other program at the latest "
+        f"{_lasting(agreement.witnesses.checkpoint_age)} later, even if the host tries to hide it."
+    )
+    page.item("Results that recipients have already opened are not called back by a withdrawal.")
+    page.heading("A new version")
+    page.item("It names this one and needs the approval of all approvers of both. From then on this one is over.")
+    page.heading("The end")
+    page.item(f"After {_moment(agreement.valid.to)} no key and no result is released, by each party's own clock.")
+    for name, dataset in agreement.datasets.items():
+        page.item(f"The key of a delivery of {name} is destroyed {_lasting(dataset.keep)} after the end of its period.")
+    page.heading("The log and its witnesses")
+    _witnesses(page, agreement)
+    page.heading("Lost and stolen keys")
+    page.item("A party changes its keys with its old ones, or with its recovery key, which it keeps offline.")
+    _recovery(page, agreement)
+
+
+def _witnesses(page: _Page, agreement: Agreement) -> None:
+    n, k = len(agreement.witnesses.cards), agreement.witnesses.quorum
+    liars = 2 * k - n - 1
+    page.item(
+        f"Of {_count(n, 'witness', 'witnesses')}, {_number(k)} must countersign the log before anyone acts on it. The host "
+        f"could show different logs to different parties only together with {_number(liars + 1)} lying "
+        f"{'witness' if liars == 0 else 'witnesses'}: "
+        + (
+            "NOT ONE LYING WITNESS IS BORNE."
+            if liars == 0
+            else f"{_count(liars, 'lying witness', 'lying witnesses')} can be borne."
+        )
+    )
+    page.item(
+        "If a single witness is out of order, everything waits for it."
+        if n == k
+        else f"{_count(n - k, 'witness', 'witnesses').capitalize()} may be out of order without anything coming to a stop."
+    )
+
+
+def _recovery(page: _Page, agreement: Agreement) -> None:
+    recovery = agreement.roles.recovery
+    if recovery is None:
+        page.item("If it loses both, it is out: a new agreement must take the place of this one.")
+        return
+    page.item(
+        f"If it loses both, {_number(recovery.quorum)} of {_and(recovery.approvers)} can give it a new card, which holds "
+        f"{_lasting(recovery.delay)} later unless its recovery key objects. What was sealed to the lost keys stays lost."
+    )
+    if recovery.quorum == 1:
+        page.item("NOTE: one of them alone could so take the place of another party that does not object in time.")
+
+
+def _limits(page: _Page, agreement: Agreement) -> None:
+    page.section("What is not protected against")
+    page.say("No wording above should hide these. They remain, and belong into your assessment:")
+    if _simulated(agreement):
+        page.item("Everything that section 8 says of simulated enclaves.")
+    else:
+        page.item("Side channels of the processor, and physical attacks on it: they have broken enclaves before.")
+    page.item("Untrue data: a provider can deliver what it likes. The totals are as true as the deliveries.")
+    page.item(
+        "What a provider learns from a released total because it knows, or chose, its own contribution; and what anyone "
+        "learns by adding knowledge from elsewhere. The minimums above limit this and do not end it."
+    )
+    page.item("What is learnt from many totals together, over periods and over agreements.")
+    page.item("Holders of key shares who act together against the agreement, as section 7 says.")
+    page.item("Conclusions from who talks to the host, when, and about roughly how much data.")
+    page.item("Delay and refusal: host, providers, holders, keepers or witnesses can stop the work. It shows who did.")
+    page.item("What recipients do with a table they have opened. That is for the law and for contracts.")
+
+
+def _checking(page: _Page, agreement: Agreement) -> None:
+    page.section("How to check that it happened so")
+    page.say(
+        "Every approval, delivery, run, release of a key and result is a signed statement in a log that cannot be changed "
+        "afterwards unnoticed. From it a proof can be made of each run: one file, which anyone can check without the data, "
+        "the host or a network (`sealstat verify`). It says what is proved, what is attested by whom, and what is not proved."
+    )

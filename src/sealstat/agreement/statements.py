@@ -11,7 +11,7 @@ from sealstat.crypto.errors import MalformedError
 from sealstat.crypto.statement import Statement
 
 Why = Annotated[str, Field(min_length=1, max_length=1000)]
-Nonce = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]  # 32 random bytes
+Nonce = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$")]  # 32 random bytes
 Note = Annotated[str, Field(max_length=16 * 1024)]
 Counter = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]

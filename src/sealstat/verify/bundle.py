@@ -21,7 +21,7 @@ from sealstat.verify.errors import BundleError
 BUNDLE_LIMIT_BYTES = 16 * 1024 * 1024
 STATEMENTS_LIMIT = 1024
 
-Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]  # 32 bytes, base64
+Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$")]  # 32 bytes, base64
 Proof = Annotated[list[Hash], Field(max_length=64)]
 Size = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
