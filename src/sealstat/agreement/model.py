@@ -163,7 +163,8 @@ class SimulatedEnclave(Strict):
     """A trial run without hardware: evidence signed by a root key that anyone may have made."""
 
     kind: Literal["simulated"]
-    root: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$")]  # Ed25519 public key of the pretended maker
+    # the Ed25519 public key of the pretended maker
+    root: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$")]
     source: Digest
 
 
