@@ -213,6 +213,10 @@ def _moment(text: str) -> str:
     return f"{text} (UTC, the whole day)" if len(text) == 10 else text.replace("T", " at ").replace("Z", " UTC")
 
 
+def _providers(agreement: Agreement) -> list[str]:
+    return list(dict.fromkeys(dataset.provider for dataset in agreement.datasets.values()))
+
+
 def _in_short(page: _Page, agreement: Agreement) -> None:
     page.section("In short")
     page.lines.append("")
@@ -713,7 +717,7 @@ def _limits(page: _Page, agreement: Agreement) -> None:
     page.item("What recipients do with a table they have opened. That is for the law and for contracts.")
 
 
-def _checking(page: _Page, agreement: Agreement) -> None:
+def _checking(page: _Page, _agreement: Agreement) -> None:
     page.section("How to check that it happened so")
     page.say(
         "Every approval, delivery, run, release of a key and result is a signed statement in a log that cannot be changed "
