@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import duckdb
+import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -113,11 +114,16 @@ def main() -> None:
                     writer.write_batch(batch)
             deliveries[role] = sealed(blobs, role, paths[role], schema, statistic.choices(parameters), options.rows)
         runs: list[dict[str, float]] = [
-            {"plain_s": plain(paths), **enclave(blobs, deliveries, schema, statistic, parameters)}
+            {
+                "plain_s": plain(paths),
+                "same_s": same(paths, statistic, parameters),
+                **enclave(blobs, deliveries, schema, statistic, parameters),
+            }
             for _ in range(options.repeat)
         ]
     medians = {name: round(stats.median(run[name] for run in runs), 3) for name in runs[0]}
     medians["ratio"] = round(stats.median(run["enclave_s"] / run["plain_s"] for run in runs), 2)
+    medians["ratio_to_same"] = round(stats.median(run["enclave_s"] / run["same_s"] for run in runs), 2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps({"rows": [options.rows, options.rows], "repeat": options.repeat, **medians, "peak_mb": peak}))
 
@@ -146,6 +152,14 @@ def sealed(blobs: Blobs, role: str, path: Path, schema: pa.Schema, allowed: Any,
 def plain(paths: dict[str, Path]) -> float:
     start = time.perf_counter()
     duckdb.connect().execute(BASELINE.format(**paths)).fetchall()
+    return time.perf_counter() - start
+
+
+def same(paths: dict[str, Path], statistic: Any, parameters: Any) -> float:
+    """The very expression that the enclave computes, over the plain files."""
+    start = time.perf_counter()
+    backend = ibis.duckdb.from_connection(duckdb.connect())
+    statistic.compute(backend, {role: backend.read_parquet(path) for role, path in paths.items()}, parameters)
     return time.perf_counter() - start
 
 

@@ -355,7 +355,7 @@ def _dataset(page: _Page, name: str, dataset: Dataset) -> None:
         f"{_percent(dataset.maximum_rejects)} of its rows break the rules of the form. Rows that do are left out."
     )
     page.item(
-        f"{dataset.provider} destroys its key {_lasting(dataset.keep)} after the end of the period, or earlier if it "
+        f"{dataset.provider} destroys its key {_lasting(dataset.keep)} after it was delivered, or earlier if it "
         "likes: then nobody can read the delivery any more, wherever copies of it lie."
     )
     page.item(
