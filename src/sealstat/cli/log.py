@@ -58,7 +58,9 @@ def _key_of_host(client: object, base: str) -> str:
     assert isinstance(client, httpx.Client)
     try:
         return str(client.get("/health").json()["card"]["log_key"])
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+    except httpx.HTTPError as error:
+        raise WireError(f"the host at {base} cannot be reached: is it running?") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise WireError(f"the host at {base} does not say its log's key: give it with --key") from error
 
 

@@ -95,6 +95,7 @@ def serve_page(agent: Agent, port: int) -> str:
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
+    listening.listen()  # whoever gets the address may call at once
     bound = int(listening.getsockname()[1])
     config = uvicorn.Config(
         create_app(agent, bound), log_level="warning", access_log=False, server_header=False, lifespan="off"

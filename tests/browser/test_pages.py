@@ -1,0 +1,72 @@
+"""The pages people look at, in real Chromium: the agent's page and the demo's report."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sealstat.console.page import serve_page
+from sealstat.party.agent import Agent
+from sealstat.party.home import Home, create_home
+
+pytestmark = pytest.mark.browser
+_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Debian's chromium is not installed on this machine")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    create_home(
+        tmp_path / "a", "operator-a", "a passphrase", recovery_file=tmp_path / "recovery", now=datetime.now(UTC)
+    )
+    home = Home(tmp_path / "a", "a passphrase")
+    home.ledger.act("released the key of <b>something</b>", "approved code & an open challenge", agreement="ab" * 32)
+    yield Agent(home, "http://127.0.0.1:9")
+    home.ledger.close()
+
+
+def test_the_agents_page_shows_what_it_did_and_escapes_it(browser: Any, agent: Agent) -> None:
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(serve_page(agent, 0))
+    assert page.inner_text("h1") == "operator-a"
+    assert "released the key of <b>something</b>" in page.inner_text("table")
+    assert page.locator("script").count() == 0
+    assert not [error for error in errors if "favicon" not in error]
+
+
+def test_the_agents_page_shows_trouble_aloud(browser: Any, agent: Agent) -> None:
+    agent.trouble[""] = "the host at http://127.0.0.1:9 cannot be reached: is it running?"
+    page = browser.new_page()
+    page.goto(serve_page(agent, 0))
+    assert "cannot be reached" in page.inner_text("[role=alert]")
+
+
+def test_the_page_is_refused_under_another_name(agent: Agent) -> None:
+    address = serve_page(agent, 0)
+    answer = httpx.get(address, headers={"host": "evil.example"}, trust_env=False)
+    assert answer.status_code == 403
+    assert "operator-a" not in answer.text
+
+
+def test_the_page_loads_nothing_and_cannot_be_framed(agent: Agent) -> None:
+    answer = httpx.get(serve_page(agent, 0), trust_env=False)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert "http://" not in answer.text.replace("http://127.0.0.1:9", "")
