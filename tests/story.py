@@ -241,7 +241,7 @@ class Story:
 
     # -- a run --------------------------------------------------------------------------------------------------
 
-    def request(self, deliveries: Sequence[Statement], *, by: str = "ministry", **changes: Any) -> Statement:
+    def request(self, deliveries: Sequence[Statement], /, *, by: str = "ministry", **changes: Any) -> Statement:
         body = {
             "task": "visitors",
             "period": deliveries[0].body["period"] if deliveries else PERIOD,
@@ -256,6 +256,7 @@ class Story:
         by: str,
         request: Statement,
         c: int = 0,
+        /,
         *,
         note: bytes | None = None,
         under: str | None = "",
@@ -311,7 +312,14 @@ class Story:
         return instance.evidence
 
     def release(
-        self, delivery: Statement, instance: Instance, *, by: str | None = None, under: str | None = "", **changes: Any
+        self,
+        delivery: Statement,
+        instance: Instance,
+        /,
+        *,
+        by: str | None = None,
+        under: str | None = "",
+        **changes: Any,
     ) -> Statement:
         """An owner gives the key of a delivery to an instance."""
         owner = by or self._provider(delivery)
