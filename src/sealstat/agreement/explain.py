@@ -18,6 +18,7 @@ from sealstat.agreement.model import Agreement, Dataset, Release, Task
 from sealstat.agreement.periods import seconds
 from sealstat.crypto import canonical
 from sealstat.crypto.cards import fingerprint, spoken
+from sealstat.crypto.statement import STATEMENT_LIMIT_BYTES
 
 RENDERER = "sealstat-explain-1"
 LANGUAGE = "en"
@@ -38,6 +39,9 @@ def explain(agreement: Agreement, agreement_id: str | None) -> str:
         agreement: one that passed ``check.problems``; of another the text may be wrong.
         agreement_id: the id of its statement, or None for a draft. The id is part of the text.
     """
+    # as it stands in its statement, so that a draft and what is signed read alike: the order of fields says nothing
+    value = canonical.decode(canonical.encode(agreement.to_json()), limit=STATEMENT_LIMIT_BYTES)
+    agreement = Agreement.model_validate(value)
     page = _Page()
     _head(page, agreement, agreement_id)
     _in_short(page, agreement)
@@ -51,7 +55,7 @@ def explain(agreement: Agreement, agreement_id: str | None) -> str:
     _host(page, agreement)
     _course(page, agreement)
     _limits(page, agreement)
-    _checking(page, agreement)
+    _checking(page)
     return page.text()
 
 
@@ -188,7 +192,7 @@ _IDENTIFIERS = {
 
 def _head(page: _Page, agreement: Agreement, agreement_id: str | None) -> None:
     page._fill(agreement.title, "", "")
-    page.lines += ["=" * min(WIDTH, max(len(line) for line in page.lines)), ""]
+    page.lines += ["=" * min(WIDTH, max(len(line) for line in page.lines))]
     page.say("What this agreement means, in plain words.")
     page.lines.append("")
     page.pair("Agreement", agreement_id or "a draft: nobody has proposed it yet, and it has no effect")
@@ -400,7 +404,8 @@ def _tasks(page: _Page, agreement: Agreement) -> None:
         )
         page.item(
             f"If the data itself is at fault the run is refused without saying why in the open; after "
-            f"{_count(task.data_refusals, 'such refusal')} no further run for that period starts."
+            f"{_count(task.data_refusals, 'such refusal')} no further run for that period starts. The provider of the "
+            "delivery at fault, and nobody else, is told what is wrong with it."
         )
 
 
@@ -417,7 +422,7 @@ def _parameter(value: Any) -> str:
         return f"{value}"
     if not isinstance(value, list) or not value:
         return f"a value with digest {canonical.digest(value)}"
-    rows = [" = ".join(str(cell) for cell in row.values()) if isinstance(row, dict) else str(row) for row in value]
+    rows = [", ".join(str(cell) for cell in row.values()) if isinstance(row, dict) else str(row) for row in value]
     columns = f" ({', '.join(value[0])})" if isinstance(value[0], dict) else ""
     shown = "; ".join(rows[:_TABLE_CELLS_SHOWN])
     if len(rows) <= _TABLE_CELLS_SHOWN:
@@ -476,14 +481,14 @@ def _rules(release: Release) -> list[str]:
         )
     elif release.minimum > 1:
         found.append(
-            "Not complementary: where this table and its total are both known and a single figure is missing, that figure "
-            "can be computed by subtraction."
+            "Not complementary: nothing more is left out to protect what is. Where figures add up to a total that is known, "
+            "and a single one is missing, it can be computed by subtraction."
         )
     return found
 
 
 def _below(minimum: int) -> str:
-    return "a single contributor" if minimum == 2 else f"1 to {minimum - 1} contributors"
+    return "a single contributor" if minimum == 2 else f"1 {'or' if minimum == 3 else 'to'} {minimum - 1} contributors"
 
 
 def _subtraction(receiving: list[str], owners: list[str], side_by_side: str) -> str:
@@ -521,7 +526,10 @@ def _keys(page: _Page, agreement: Agreement) -> None:
             "provider can look first and stop it."
         )
         if task.hold == "owner":
-            page.item("No result leaves without a person's word: each provider must allow it.")
+            page.item(
+                "Each provider's program waits for a person there to allow the result before it gives its share; the "
+                "programs of other holders do not wait."
+            )
         page.item(
             f"{_and(task.keepers)} {'keeps' if len(task.keepers) == 1 else 'keep'} a copy of the encrypted results, so that "
             f"the host cannot lose them; {_and(agreement.needed_keepers(name))} must say so before a run counts, and can "
@@ -657,7 +665,7 @@ def _course(page: _Page, agreement: Agreement) -> None:
     page.heading("The end")
     page.item(f"After {_moment(agreement.valid.to)} no key and no result is released, by each party's own clock.")
     for name, dataset in agreement.datasets.items():
-        page.item(f"The key of a delivery of {name} is destroyed {_lasting(dataset.keep)} after the end of its period.")
+        page.item(f"The key of a delivery of {name} is destroyed {_lasting(dataset.keep)} after it was delivered.")
     page.heading("The log and its witnesses")
     _witnesses(page, agreement)
     page.heading("Lost and stolen keys")
@@ -717,7 +725,7 @@ def _limits(page: _Page, agreement: Agreement) -> None:
     page.item("What recipients do with a table they have opened. That is for the law and for contracts.")
 
 
-def _checking(page: _Page, _agreement: Agreement) -> None:
+def _checking(page: _Page) -> None:
     page.section("How to check that it happened so")
     page.say(
         "Every approval, delivery, run, release of a key and result is a signed statement in a log that cannot be changed "

@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from sealstat.agreement.replay import ReplayError
 from sealstat.crypto.errors import CryptoError
 from sealstat.enclave.engine import default_memory_bytes
 from sealstat.enclave.errors import SessionOver
@@ -15,6 +16,9 @@ from sealstat.enclave.measure import check_installed, measure
 from sealstat.enclave.session import Launch, Session, Settings
 from sealstat.evidence.attester import Attester, SimulatedAttester
 from sealstat.evidence.errors import EvidenceError
+from sealstat.log.errors import LogError
+from sealstat.wire.errors import WireError
+from sealstat.wire.follow import StaleError
 
 OVER = 75  # EX_TEMPFAIL: the launcher may start another instance
 
@@ -39,9 +43,12 @@ def main() -> int:
     except SessionOver as over:
         _say(str(over))
         return OVER
-    except (CryptoError, EvidenceError, OSError, ValueError, RuntimeError) as error:
+    except (CryptoError, EvidenceError, LogError, ReplayError, StaleError, WireError) as error:
         # messages of these hold no value from data: they name the step, the place and the remedy
         _say(f"stopped: {error}")
+        return 1
+    except Exception as error:  # noqa: BLE001 - an engine's own words may quote data: they go nowhere
+        _say(f"stopped by a fault of its own ({type(error).__name__})")
         return 1
     return 0
 
