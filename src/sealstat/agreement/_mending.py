@@ -52,13 +52,13 @@ _STAND_INS: tuple[Any, ...] = (
     {"kind": "witness", "name": _UNREAD_NAME, "cosigner": "", "valid": _VALID},
 )
 
-_PATTERNS = {
+_PATTERNS = {  # every pattern of the model has words of its own: a test sees to it
     "^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$": "expected a name of small letters a to z, digits and hyphens inside",
     "^[a-z][a-z0-9_]{0,63}$": "expected a name of small letters a to z, digits and underscores",
     "^[0-9a-f]{64}$": "expected a digest of 64 digits 0 to 9 and a to f, with or without sha256: before it",
     "^(0(\\.[0-9]{1,6})?|1(\\.0{1,6})?)$": "expected a share from 0 to 1 like 0.05",
     "^https?://[^\\s]{1,200}$": "expected an address like https://stats.example:8700",
-    "^[A-Za-z0-9+/]{43}=$": "expected an Ed25519 public key, 44 characters of base64",
+    "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$": "expected an Ed25519 public key, 44 characters of base64",
 }
 _KINDS = {
     "missing": "this field is missing: add it",

@@ -11,61 +11,86 @@ class UnknownDraftError(ValueError):
 _VISITORS = """\
 # What the parties write and sign. Edit it, then:
 #   sealstat agreement check FILE      every mistake at once, with its line
-#   sealstat agreement explain FILE    what it means, in plain language
-#   sealstat agreement approve FILE    sign it
+#   sealstat agreement explain FILE    what it means, in plain language: read this before you sign
+#   sealstat agreement approve FILE    sign it; the others approve the same text by its id
+# Everything here is a promise that the programs keep: a field that they do not know is refused, not ignored.
+# Times are 30s, 15m, 12h or 40d. Files are named by their path from this file's folder; what is signed holds
+# their contents, so that nobody can exchange a file afterwards.
 sealstat: 1
 title: Foreign visitors in border areas, operators A and B
-version: 1                         # a later version says  supersedes: sha256:...  and counts up
-purpose:                           # a run must name one of these
+version: 1                         # a later version counts up, and says  supersedes: sha256:... (the id before it)
+
+# Why the data may be used. Every run names one of these; no other purpose is possible.
+purpose:
   - id: tourism-statistics
     text: Monthly counts of foreign visitors in border areas
     legal_basis: Statistics Act, section 12; data protection impact assessment   # fill in yours
+
+# After the last day no key and no result is released any more.
 valid: {{from: {valid_from}, to: {valid_to}}}          # UTC, both days included
 
-parties:                           # cards come from `sealstat party card`; compare fingerprints by voice
+# Who takes part. A card holds public keys alone and comes from `sealstat party card`; have its fingerprint
+# read aloud to you by a voice that you know.
+parties:
   operator-a: {{card: cards/operator-a.json}}
   operator-b: {{card: cards/operator-b.json}}
   ministry:   {{card: cards/ministry.json}}
   regulator:  {{card: cards/regulator.json}}
+
+# The host stores ciphertexts and the log. It never has a key, and need not be trusted with data.
 host:         {{card: cards/host.json, url: "{host_url}", operated_by: national-data-centre, merge_delay: 1m}}
+
+# Witnesses countersign the log, so that the host cannot show one log to some and another to others.
 witnesses:                         # each in another house; the quorum must be more than half
   cards: [{witness_cards}]
   quorum: {quorum}
   checkpoint_age: 10m              # how old the witnesses' signatures may be: so long may the host hide news
 
 roles:
-  approvers: [operator-a, operator-b, ministry]     # all must sign, and again for every new version
+  approvers: [operator-a, operator-b, ministry]     # all must sign, and again for every new version; each can end it
   auditors:  [regulator]                            # sees every statement, no data, no result
+  # a party that lost all its keys, the offline ones too, gets a new card if so many agree, after a delay
   recovery:  {{approvers: [operator-a, operator-b, ministry, regulator], quorum: 3, delay: 7d}}
 
-pseudonyms:                        # the operators share a key that neither host nor enclave ever has
-  roamers: {{of: imsi, keep_prefix: 6, shared_by: [operator-a, operator-b], new_key: each period}}
+# How a subscriber's number is replaced before it leaves the house: by a code under a key that the operators
+# share and that neither host nor enclave ever has. A new key for every period: nobody is followed over periods.
+pseudonyms:
+  roamers: {{of: imsi, keep_prefix: 6, shared_by: [operator-a, operator-b], new_key: each period}}   # 6: the home network
 
-datasets:                          # keep: after so long the owner's agent destroys the key by itself
+# What is delivered, encrypted, for every period. keep: after so long the owner's agent destroys the key by itself.
+datasets:
   roamers-a:
     {{provider: operator-a, schema: roamers, period: {period}, pseudonym: roamers, keep: 40d, minimum_rows: {minimum_rows}}}
   roamers-b:
     {{provider: operator-b, schema: roamers, period: {period}, pseudonym: roamers, keep: 40d, minimum_rows: {minimum_rows}}}
 
+# What may be computed from it. Nothing else can be.
 tasks:
   visitors:
-    statistic: visitors
+    statistic: visitors            # see `sealstat statistic describe visitors`
     inputs: {{a: roamers-a, b: roamers-b}}
+    # tables/border.csv has one column, border_area; tables/mcc.csv has two, mcc and country (like 510,ID)
     parameters: {{domestic_country: {domestic}, areas: tables/border.csv, mcc_country: tables/mcc.csv}}
     protection: enclave
-    runners: [ministry]
+    runners: [ministry]            # who may ask for a run
     runs_per_period: 1             # a second run with one row less would tell about that row
     release_delay: {release_delay}            # time for an owner to refuse the release, with cause
     hold: {hold}                     # owner: the owners' agents wait for `sealstat party allow`
-    holders: {{of: [operator-a, operator-b, regulator], threshold: 2}}   # of the split result key
+    # The key of every result is split. Any two of these three can open it with a recipient, so the third may
+    # lose its keys; and a provider alone cannot. Every provider must be among them.
+    holders: {{of: [operator-a, operator-b, regulator], threshold: 2}}
     keepers: [ministry]            # keep the sealed results; at least one outside the host's house
+    # Who receives which table. minimum: a figure about fewer persons is left out. minimum_part: so is one from which
+    # a smaller part, as those whom one operator alone saw, could be told. complementary: further figures are left
+    # out where a missing one could be computed from the totals.
     releases:                      # a table of the statistic that is not listed never leaves
-      all:             {{to: [ministry, operator-a, operator-b], minimum: {minimum}, minimum_part: 3}}
+      all:             {{to: [ministry, operator-a, operator-b], minimum: {minimum}, minimum_part: 3}}   # each operator can subtract its own
       by_country:      {{to: [ministry], minimum: {minimum}, minimum_part: 3, complementary: true}}
       by_area:         {{to: [ministry], minimum: {minimum}, minimum_part: 3}}
       by_country_area: {{to: [ministry], minimum: {minimum}, minimum_part: 3, complementary: true}}
       quality:         {{to: [ministry], minimum: {minimum}}}
 
+# The computers to which the owners' programs give keys, by what they prove about themselves.
 enclave:
   accept:                          # the code by its source digest: `sealstat measure` recomputes it
     - kind: simulated              # TRIALS ONLY: every output and proof says NOT PROTECTED BY HARDWARE
@@ -123,7 +148,7 @@ def draft_text(kind: str, *, today: date, source: str) -> str:
         raise UnknownDraftError("no draft is called so: expected visitors")
     return render_template(
         valid_from=today,
-        valid_to=today + timedelta(days=365),
+        valid_to=today + timedelta(days=364),
         host_url="https://stats.example:8700",
         source=source,
         simulated_root="fill in what `sealstat enclave root` prints",
