@@ -13,6 +13,7 @@ from sealstat.agreement.model import Agreement
 from sealstat.agreement.periods import seconds
 from sealstat.agreement.replay import ReplayError, View
 from sealstat.crypto import statement as envelopes
+from sealstat.crypto.errors import CryptoError
 from sealstat.crypto.statement import Statement
 from sealstat.log.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
 from sealstat.log.errors import LogError
@@ -195,6 +196,8 @@ class Follower:
             envelope: bytes | None = self.client.statement(id)
         except MissingError:
             envelope = None
+        if envelope is not None and _leaf_of(envelope) != entry:
+            envelope = None  # a body under another leaf does not count (section 2)
         self.view.add(id, type, envelope)
         if envelope is not None:
             self._read.append((index, id, type, envelope))
@@ -209,3 +212,10 @@ class Follower:
         self.view.size = progress.frontier.size
         self._frontier = progress.frontier
         self.checkpoint = self.verify_note(progress.note)
+
+
+def _leaf_of(envelope: bytes) -> bytes | None:
+    try:
+        return envelopes.parse(envelope).leaf
+    except CryptoError:
+        return None
