@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -235,3 +236,37 @@ def statement(of: Agreement, by: str = "operator-a", at: datetime | None = None)
     card, signer, _ = party(by)
     moment = at or datetime(2026, 10, 1, tzinfo=UTC)
     return sign(signer, type="agreement", by=fingerprint(card), agreement=None, body=of.to_json(), at=moment)
+
+
+def write_draft(folder: Path) -> str:
+    """Put the cards and tables of the valid agreement into a folder; the YAML that names them by path."""
+    value = agreement_json()
+    (folder / "cards").mkdir()
+    (folder / "tables").mkdir()
+
+    def stored(card: dict[str, Any]) -> str:
+        path = f"cards/{card['name']}.json"
+        (folder / path).write_bytes(canonical.encode(card))
+        return path
+
+    for terms in (*value["parties"].values(), value["host"]):
+        terms["card"] = stored(terms["card"])
+    value["witnesses"]["cards"] = [stored(card) for card in value["witnesses"]["cards"]]
+    parameters = value["tasks"]["visitors"]["parameters"]
+    for name, path in (("areas", "tables/border.csv"), ("mcc_country", "tables/mcc.csv")):
+        header, rows = list(parameters[name][0]), [list(row.values()) for row in parameters[name]]
+        (folder / path).write_text("\n".join(",".join(line) for line in [header, *rows]) + "\n", encoding="utf-8")
+        parameters[name] = path
+    return yaml_text(value)
+
+
+def yaml_text(value: Any) -> str:
+    """Block YAML without references, fields in the order given."""
+    import yaml
+
+    class Plain(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    text: str = yaml.dump(value, Dumper=Plain, sort_keys=False, allow_unicode=True, width=1000)
+    return text

@@ -132,6 +132,11 @@ def test_an_enclave_that_is_not_the_agreed_one_gets_no_key(
 
 
 def test_a_changed_byte_in_a_delivery_ends_the_instance_without_a_record(played: Played) -> None:
+    # under an agreement of its own: an instance that has keys stays live for its task until it is given up
+    spoilt = demo.agree(
+        played.stage, change=lambda text: text.replace("operators A and B", "operators A and B, spoilt")
+    )
+    played = Played(played.stage, spoilt)
     before = set(played.stage.home("host").rglob("*"))
     played.deliver("2026-04")
     stored = [path for path in set(played.stage.home("host").rglob("*")) - before if path.is_file()]

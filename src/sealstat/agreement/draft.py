@@ -11,7 +11,7 @@ The enclave never imports this module: it alone knows YAML.
 import copy
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,8 +30,8 @@ TABLE_LIMIT_ROWS = 10_000
 PROBLEM_LIMIT = 200  # a file with more is no draft of an agreement
 _DEPTH_LIMIT = 16
 
-_CARDS = (("parties", "*", "card"), ("host", "card"), ("witnesses", "cards", "*"))
-_TABLES = (("tasks", "*", "parameters", "*"),)
+_CARDS = {("parties", "*", "card"): "party", ("host", "card"): "host", ("witnesses", "cards", "*"): "witness"}
+_TABLES = ("tasks", "*", "parameters", "*")
 _DIGESTS = (("supersedes",), ("enclave", "accept", "*", "source"))
 
 Place = tuple[str | int, ...]
@@ -285,37 +285,35 @@ def _has_surrogate(text: str) -> bool:
 
 
 def _inline(tree: Any, folder: Path, notes: _Notes) -> None:
-    for owner, key, place in _matches(tree, _CARDS):
-        if isinstance(owner[key], str) and not notes.is_spoilt(place):
-            try:
-                owner[key] = _card(_read(folder, owner[key], CARD_LIMIT_BYTES))
-            except _FileError as error:
-                notes.add(place, str(error))
+    for pattern, kind in _CARDS.items():
+        for owner, key, place in _matches(tree, pattern):
+            if isinstance(owner[key], str) and not notes.is_spoilt(place):
+                try:
+                    owner[key] = _card(_read(folder, owner[key], CARD_LIMIT_BYTES), kind)
+                except _FileError as error:
+                    notes.add(place, str(error))
     for owner, key, place in _matches(tree, _TABLES):
         if isinstance(owner[key], str) and owner[key].endswith(".csv") and not notes.is_spoilt(place):
             try:
                 owner[key] = _table(_read(folder, owner[key], TABLE_LIMIT_BYTES))
             except _FileError as error:
                 notes.add(place, str(error))
-    for owner, key, _ in _matches(tree, _DIGESTS):
-        if isinstance(owner[key], str):
-            owner[key] = owner[key].removeprefix("sha256:")
+    for pattern in _DIGESTS:
+        for owner, key, _ in _matches(tree, pattern):
+            if isinstance(owner[key], str):
+                owner[key] = owner[key].removeprefix("sha256:")
 
 
-def _matches(tree: Any, patterns: Iterable[tuple[str, ...]]) -> Iterator[tuple[Any, Any, Place]]:
+def _matches(node: Any, pattern: tuple[str, ...], at: Place = ()) -> Iterator[tuple[Any, Any, Place]]:
     """(container, key, place) of everything that stands at a pattern, in which ``*`` is any key."""
-    for head, *rest in patterns:
-        keys: list[Any] = (
-            list(tree) if isinstance(tree, dict) else list(range(len(tree))) if isinstance(tree, list) else []
-        )
-        for key in keys:
-            if head not in ("*", key):
-                continue
-            if not rest:
-                yield tree, key, (key,)
-            else:
-                for owner, last, place in _matches(tree[key], [tuple(rest)]):
-                    yield owner, last, (key, *place)
+    keys: list[Any] = list(node) if isinstance(node, dict) else []
+    if isinstance(node, list):
+        keys = list(range(len(node)))
+    for key in keys:
+        if pattern[0] in ("*", key) and len(pattern) == 1:
+            yield node, key, (*at, key)
+        elif pattern[0] in ("*", key):
+            yield from _matches(node[key], pattern[1:], (*at, key))
 
 
 class _FileError(Exception):
@@ -341,11 +339,14 @@ def _read(folder: Path, name: str, limit: int) -> bytes:
     return data
 
 
-def _card(data: bytes) -> dict[str, Any]:
+def _card(data: bytes, kind: str) -> dict[str, Any]:
     try:
-        return parse_card(data).model_dump(mode="json", by_alias=True, exclude_none=True)
+        card = parse_card(data)
     except MalformedError as error:
-        raise _FileError(f"the file holds no card as `sealstat party card` prints it: {error}") from error
+        raise _FileError(f"the file holds no card of a {kind}: {error}") from error
+    if card.kind != kind:
+        raise _FileError(f"expected the card of a {kind}, the file holds that of a {card.kind}")
+    return card.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _table(data: bytes) -> list[dict[str, str]]:

@@ -54,8 +54,9 @@ roles:
 
 # How a subscriber's number is replaced before it leaves the house: by a code under a key that the operators
 # share and that neither host nor enclave ever has. A new key for every period: nobody is followed over periods.
+# The first 6 digits, country and home network, stay readable beside the code.
 pseudonyms:
-  roamers: {{of: imsi, keep_prefix: 6, shared_by: [operator-a, operator-b], new_key: each period}}   # 6: the home network
+  roamers: {{of: imsi, keep_prefix: 6, shared_by: [operator-a, operator-b], new_key: each period}}
 
 # What is delivered, encrypted, for every period. keep: after so long the owner's agent destroys the key by itself.
 datasets:
@@ -84,7 +85,8 @@ tasks:
     # a smaller part, as those whom one operator alone saw, could be told. complementary: further figures are left
     # out where a missing one could be computed from the totals.
     releases:                      # a table of the statistic that is not listed never leaves
-      all:             {{to: [ministry, operator-a, operator-b], minimum: {minimum}, minimum_part: 3}}   # each operator can subtract its own
+      # by this table each operator learns about the other, as it can subtract its own
+      all:             {{to: [ministry, operator-a, operator-b], minimum: {minimum}, minimum_part: 3}}
       by_country:      {{to: [ministry], minimum: {minimum}, minimum_part: 3, complementary: true}}
       by_area:         {{to: [ministry], minimum: {minimum}, minimum_part: 3}}
       by_country_area: {{to: [ministry], minimum: {minimum}, minimum_part: 3, complementary: true}}
