@@ -38,7 +38,8 @@ parties:
   regulator:  {{card: cards/regulator.json}}
 
 # The host stores ciphertexts and the log. It never has a key, and need not be trusted with data.
-host:         {{card: cards/host.json, url: "{host_url}", operated_by: national-data-centre, merge_delay: 1m}}
+host:
+  {{card: cards/host.json, url: "{host_url}", operated_by: national-data-centre, merge_delay: 1m}}
 
 # Witnesses countersign the log, so that the host cannot show one log to some and another to others.
 witnesses:                         # each in another house; the quorum must be more than half
