@@ -395,18 +395,24 @@ def _tasks(page: _Page, agreement: Agreement) -> None:
         page.item(f"May be asked for by {_and(task.runners, 'or')}, for a purpose of section 2.")
         page.item(
             f"{_runs(task).capitalize()} for each {_PERIODS[_period(agreement, task)]} can count. A run that failed or "
-            "was given up, and of which nothing was released, does not use one up. "
-            + (
-                "A second run on the same period cannot be had, so nothing can be learnt by comparing two."
-                if task.runs_per_period == 1
-                else "NOTE: by comparing runs on the same period, more can be learnt than from one."
-            )
+            f"was given up, and of which nothing was released, does not use one up. {_comparing(agreement, task)}"
         )
         page.item(
             f"If the data itself is at fault the run is refused without saying why in the open; after "
             f"{_count(task.data_refusals, 'such refusal')} no further run for that period starts. The provider of the "
             "delivery at fault, and nobody else, is told what is wrong with it."
         )
+
+
+def _comparing(agreement: Agreement, task: Task) -> str:
+    if _period(agreement, task) == "range":
+        return (
+            "NOTE: ranges of days may overlap, if every provider delivers for each of them: by comparing the results of "
+            "two that do, more can be learnt than from one."
+        )
+    if task.runs_per_period > 1:
+        return "NOTE: by comparing runs on the same period, more can be learnt than from one."
+    return "A second run on the same period cannot be had, so nothing can be learnt by comparing two."
 
 
 def _runs(task: Task) -> str:

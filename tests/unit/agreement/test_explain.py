@@ -176,3 +176,14 @@ def test_other_peoples_text_cannot_pass_for_ours():
     assert "\n7. Who can open what\n" in text
     assert text.count("\n7. Who can open what") == 1
     assert "  | Purpose: Counts  7. Who can open what ---   Nobody." in text
+
+
+def test_what_can_be_learnt_by_comparing_runs_is_said():
+    assert "A second run on the same period cannot be had" in flat(builders.agreement())
+    assert "comparing runs on the same period" in flat(builders.agreement(tasks__visitors__runs_per_period=2))
+    value = builders.agreement_json()
+    for dataset in value["datasets"].values():
+        dataset["period"] = "range"
+    text = flat(Agreement.model_validate(value))
+    assert "ranges of days may overlap" in text
+    assert "cannot be had" not in text
