@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-_DAY = r"\d{4}-\d{2}-\d{2}"
-_FORMS = {"day": re.compile(_DAY), "month": re.compile(r"\d{4}-\d{2}"), "range": re.compile(f"{_DAY}/{_DAY}")}
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_FORMS = {"day": re.compile(_DAY), "month": re.compile(r"[0-9]{4}-[0-9]{2}"), "range": re.compile(f"{_DAY}/{_DAY}")}
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -54,7 +54,7 @@ def seconds(duration: str) -> int:
     >>> seconds("15m"), seconds("40d")
     (900, 3456000)
     """
-    found = re.fullmatch(r"(\d{1,6})([smhd])", duration)
+    found = re.fullmatch(r"([0-9]{1,6})([smhd])", duration)
     if not found:
         raise ValueError("expected a duration like 30s, 15m, 12h or 40d")
     return int(found[1]) * _UNITS_S[found[2]]

@@ -194,7 +194,7 @@ def _print_table(result: "Result") -> None:
         table.add_column(name, no_wrap=True)
     for row in result.table.slice(0, 40).to_pylist():
         table.add_row(*[text(value) if value is not None else "·" for value in row.values()])
-    console = Console()
+    console = Console(width=max(Console().width, 160))  # a narrow terminal wraps lines; columns must not vanish
     print()
     console.print(table)
     hidden = sum(column.null_count for column in result.table.columns)

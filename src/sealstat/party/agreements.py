@@ -82,7 +82,9 @@ def rotate(home: Home, host: str) -> list[str]:
         if member.view.superseded() or id in member.view.withdrawals or member.clock() > member.agreement.valid.end:
             continue
         body: dict[str, Any] = {"old": member.identity.fingerprint, "new": new.card.to_json(), "rehearsal": False}
-        member.await_leaf(member.say("replacement", body))
+        announced = member.say("replacement", body)
+        member.speak_as(new)  # the host knows the new card from here on
+        member.await_leaf(announced)
         changed.append(id)
     home.ledger.act("took a new card", f"the one before was {old[:12]}")
     return changed

@@ -108,7 +108,7 @@ def challenge_requests(member: Member) -> None:
         except Void as reason:
             _note_once(member, f"no challenge for run {request.id[:12]}", str(reason))
             continue
-        if _open_challenge(member, view, request) is None:
+        if not _open_challenges(member, view, request):
             _challenge(member, view, request, holder=holder)
 
 
@@ -133,8 +133,9 @@ def _challenge(member: Member, view: View, request: Entry[RunRequest], *, holder
     member.home.ledger.act(f"challenged any enclave that would run {request.id[:12]}", reason, agreement=member.id)
 
 
-def _open_challenge(member: Member, view: View, request: Entry[RunRequest]) -> Entry[Challenge] | None:
-    """This party's challenge for the request and the present counter, if it has neither lapsed nor served its turn."""
+def _open_challenges(member: Member, view: View, request: Entry[RunRequest]) -> list[Entry[Challenge]]:
+    """This party's challenges for the request and the present counter neither lapsed nor used up."""
+    found = []
     for entry in view.challenges.values():
         if (entry.by, entry.body.request) != (member.name, request.id):
             continue
@@ -142,8 +143,8 @@ def _open_challenge(member: Member, view: View, request: Entry[RunRequest]) -> E
             served = [each for each in view.instances.values() if entry.id in each.evidence.body.challenges]
             # an instance that is over has used it up, whether or not this party released to it
             if not any(instance.over for instance in served):
-                return entry
-    return None
+                found.append(entry)
+    return found
 
 
 def _unlapsed(member: Member, entry: Entry[Challenge], task: Task) -> bool:
@@ -207,8 +208,8 @@ def _check_instance(member: Member, instance: Instance) -> str:
     # evidence authentic at my clock, of code and kind that the agreement accepts, over this very instance
     appraised = appraise(said, member.agreement.enclave, now=member.clock())
     # bound to my unlapsed challenge
-    mine = _open_challenge(member, view, instance.request)
-    if mine is None or mine.id not in said.challenges:
+    mine = next((each for each in _open_challenges(member, view, instance.request) if each.id in said.challenges), None)
+    if mine is None:
         raise PartyError("the evidence does not answer this party's open challenge")
     # its checkpoint at least mine, and consistent with what I read
     shown = member.follower.consistent(said.checkpoint.encode())
