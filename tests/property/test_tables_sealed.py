@@ -1,8 +1,8 @@
 """Whatever is done to a sealed part, it opens as it was or not at all."""
 
-from datetime import contextlib
+import contextlib
+from datetime import date
 
-import date
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
