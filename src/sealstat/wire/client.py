@@ -71,8 +71,10 @@ class HostClient:
 
     def wait(self, size: int, seconds: float) -> int:
         """Wait until a cosigned checkpoint is larger than ``size``, or the seconds are over; its size."""
-        answer = self._json("GET", f"/v1/wait?size={size}&seconds={max(0, min(25, int(seconds)))}")
-        return int(answer["size"])
+        answer = self._json("GET", f"/v1/wait?size={size}&seconds={max(0, min(25, int(seconds)))}").get("size")
+        if type(answer) is not int:
+            raise WireError(f"the host at {self.url} did not answer with the size of its log")
+        return answer
 
     def health(self) -> dict[str, Any]:
         """What the host says of itself."""
@@ -99,12 +101,21 @@ class HostClient:
         return data
 
     def missing_blobs(self, agreement: str, digests: Iterable[str]) -> list[str]:
-        """Which of these blobs the host does not have yet."""
+        """Which of these blobs the host does not have yet; never anything that was not asked for."""
         wanted, missing = list(digests), []
         for start in range(0, len(wanted), 5_000):
-            body = json.dumps(wanted[start : start + 5_000]).encode()
-            answer = self._call("POST", f"/v1/agreements/{agreement}/blobs/missing", body).json()
-            missing += [digest for digest in answer if isinstance(digest, str)]
+            asked = wanted[start : start + 5_000]
+            try:
+                answer = self._call(
+                    "POST", f"/v1/agreements/{agreement}/blobs/missing", json.dumps(asked).encode()
+                ).json()
+            except ValueError as error:
+                raise WireError(f"the host at {self.url} did not answer with JSON") from error
+            if not isinstance(answer, list):
+                raise WireError(f"the host at {self.url} did not answer with a list of digests")
+            # callers read what is missing from their disk by its name: the host must not choose that name
+            named = {digest for digest in answer if isinstance(digest, str)}
+            missing += [digest for digest in asked if digest in named]
         return missing
 
     # -- instances --------------------------------------------------------------------------------------------------
