@@ -111,7 +111,10 @@ class Session:
         except Refused as refused:
             self.refuse(refused)
             return
-        self.send_record(evidence, tables, effects)
+        try:
+            self.send_record(evidence, tables, effects)
+        except Refused as refused:  # stopped after a delivery was opened: no reason but `data` may be given then
+            raise SessionOver(f"stopped before its record: {refused}") from refused
 
     # -- (1) reading the log -----------------------------------------------------------------------------------
 
@@ -297,7 +300,9 @@ class Session:
         }
         sent = self._send("run-record", record)
         for _ in self._until("the record to be cosigned"):
-            if sent.id in self.follower.view.entries or sent.id in self.follower.view.void:
+            if sent.id in self.follower.view.void:
+                raise SessionOver("the record means nothing to those who read the log")
+            if sent.id in self.follower.view.entries:
                 break
         self.say("the record is in the log")
 

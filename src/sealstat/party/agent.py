@@ -31,7 +31,7 @@ class Agent:
         self.stopped = threading.Event()
         self.members: dict[str, Member] = {}
         self.trouble: dict[str, str] = {}  # by agreement (or "" for the host): what keeps the agent from its duty
-        self._given_back = 0.0
+        self._given_back: dict[str, float] = {}  # by agreement
         self._last_act = 0
 
     def serve(self) -> None:
@@ -54,11 +54,13 @@ class Agent:
         if id not in self.members:
             self.members[id] = Member(self.home, id, self.host)
         member = self.members[id]
+        # the clock alone ends a retention: a host that is silent or lies must not keep a key alive
+        duties.end_retention(member)
         member.update()
         duties.do_all(member)
-        if time.monotonic() > self._given_back + _GIVE_BACK_EVERY_S:
+        if time.monotonic() > self._given_back.get(id, -_GIVE_BACK_EVERY_S) + _GIVE_BACK_EVERY_S:
             duties.give_back(member)
-            self._given_back = time.monotonic()
+            self._given_back[id] = time.monotonic()
 
     def _guarded(self, id: str, work: Callable[[], None]) -> None:
         """One agreement's trouble must not keep the agent from the others."""

@@ -22,10 +22,10 @@ from sealstat.agreement import contexts
 from sealstat.agreement.model import Dataset
 from sealstat.agreement.periods import kind_of
 from sealstat.agreement.replay import InactiveError
-from sealstat.crypto import canonical
 from sealstat.crypto.cards import b64, unb64
 from sealstat.crypto.keystore import write_private
 from sealstat.party import linkage
+from sealstat.party.duties import staging_name
 from sealstat.party.errors import PartyError
 from sealstat.party.member import Member
 from sealstat.tables import schemas
@@ -96,7 +96,7 @@ def deliver(
     table, key = schemas.get(terms.table), None
     if terms.pseudonym is not None:
         key = _await_linkage(member, terms.pseudonym, period, patience_s, show)
-    folder = member.home.path / "deliveries" / canonical.digest([member.id, dataset, period])[:32]
+    folder = member.home.path / "deliveries" / staging_name(member.id, dataset, period)
     rejects_file = member.home.path / "rejects" / f"{dataset}-{period.replace('/', '_')}.csv"
     staged = _staged(member, folder, file)
     if staged is None:

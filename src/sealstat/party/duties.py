@@ -7,6 +7,7 @@ The comments give the section of protocol.md that the check stands for.
 import secrets
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sealstat.agreement import contexts
 from sealstat.agreement.model import Task
@@ -50,19 +51,29 @@ def do_all(member: Member) -> None:
 
 
 def resend(member: Member) -> None:
-    """Send again what has no leaf; a key-release only if it would be given again now (section 6)."""
+    """Send again what has no leaf; a release only if it would be given again now (section 6)."""
     for statement in member.home.ledger.pending(member.id):
-        if statement.type == "key-release" and not _still_due(member, statement.body):
+        if not _still_due(member, statement.type, statement.body):
             continue
-        member.send(statement)
+        try:
+            member.send(statement)
+        except PartyError as refusal:  # what the host does not take must not keep this party from its other duties
+            _note_once(member, f"the host did not take a {statement.type}", str(refusal))
 
 
-def _still_due(member: Member, body: dict[str, object]) -> bool:
-    instance = member.view.instances.get(str(body["instance"]))
-    if instance is None or instance.over:
-        return False
-    live = member.view.live(instance.task)
-    return live is None or live is instance
+def _still_due(member: Member, type: str, body: dict[str, Any]) -> bool:
+    if type == "key-release":
+        instance = member.view.instances.get(body["instance"])
+        if instance is None or instance.over or not _active(member):
+            return False
+        try:
+            _check_instance(member, instance)
+        except (EvidenceError, LogError, Void, PartyError, StaleError):
+            return False
+    elif type == "result-release":
+        found = member.view.records.get(body["record"])
+        return found is not None and _active(member) and _may_release(member, member.judged(), *found)
+    return True
 
 
 # -- deliver ---------------------------------------------------------------------------------------------------
@@ -235,7 +246,7 @@ def keep_results(member: Member) -> None:
     view = member.judged()
     for id, (record, instance) in list(view.records.items()):
         task = view.task(instance.request)
-        if member.name not in task.keepers or member.name in view.kept.get(id, set()):
+        if member.name not in task.keepers or _said(member, "kept", record=id):
             continue
         if record.agreement != member.id or (instance.over and not view.counts(id)):
             continue
@@ -256,7 +267,8 @@ def keep_results(member: Member) -> None:
 def give_back(member: Member) -> int:
     """Give the host again what it has lost of the results kept here; how many blobs."""
     folder = kept_folder(member)
-    kept = sorted(path.name for path in folder.glob("*")) if folder.exists() else []
+    # names of digests only: a crash may have left half a file of another name
+    kept = sorted(path.name for path in folder.glob("[0-9a-f]*")) if folder.exists() else []
     missing = member.client.missing_blobs(member.id, kept) if kept else []
     for digest in missing:
         member.client.put_blob(member.id, (folder / digest).read_bytes())
@@ -313,23 +325,25 @@ def _take_share(member: Member, record: Entry[RunRecord], instance: Instance) ->
     ledger, said = member.home.ledger, record.body
     if ledger.secret("result-share", record.id) is not None or member.name not in said.shares:
         return
-    given = said.shares[member.name]
-    context = contexts.result_share(
-        member.id,
-        instance=instance.fingerprint,
-        holder=member.identity.fingerprint,
-        task=instance.task,
-        c=instance.c,
-        outputs=contexts.outputs_digest([output.to_json() for output in said.outputs]),
-    )
-    for opener in (*_seal_to_keys(member, instance), member.identity.opener):
-        try:
-            share = unseal(opener, context, given.sealed)
-        except CryptoError:
-            continue
-        if mac_matches(subkey(share, "share"), context, given.mac):
-            ledger.keep_secret("result-share", record.id, {"share": b64(share)})
-            return
+    given, fresh = said.shares[member.name], _seal_to_keys(member, instance)
+    # bound to the card that was in force when the instance sealed: this party may have taken a new one since
+    for identity in member.home.identities.values():
+        context = contexts.result_share(
+            member.id,
+            instance=instance.fingerprint,
+            holder=identity.fingerprint,
+            task=instance.task,
+            c=instance.c,
+            outputs=contexts.outputs_digest([output.to_json() for output in said.outputs]),
+        )
+        for opener in (*fresh, identity.opener):
+            try:
+                share = unseal(opener, context, given.sealed)
+            except CryptoError:
+                continue
+            if mac_matches(subkey(share, "share"), context, given.mac):
+                ledger.keep_secret("result-share", record.id, {"share": b64(share)})
+                return
     _note_once(member, f"no share of the results of run {said.request[:12]}", "what the enclave sealed does not open")
 
 
@@ -405,12 +419,19 @@ def end_retention(member: Member) -> None:
             forget(member, id, why=f"its {keep // timedelta(days=1)} days in the agreement are over")
 
 
+def staging_name(agreement: str, dataset: str, period: str) -> str:
+    """What the folder, and the key, of a delivery in the making are called."""
+    return canonical.digest([agreement, dataset, period])[:32]
+
+
 def forget(member: Member, delivery: str, *, why: str) -> None:
     """Destroy a delivery's key, and the linkage contribution of its period, and say so in the log."""
     if _said(member, "expiry", delivery=delivery):
         return
     said = member.view.deliveries[delivery].entry.body
     member.home.ledger.destroy_secret("delivery-key", delivery)
+    # a delivery that was cut after its leaf has left the same key with its sealed parts
+    member.home.ledger.destroy_secret("staged", staging_name(member.id, said.dataset, said.period))
     group = member.agreement.datasets[said.dataset].pseudonym
     if group is not None:
         linkage.forget(member, group, said.period)

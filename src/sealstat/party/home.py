@@ -39,11 +39,10 @@ class Home:
     def __init__(self, path: Path, passphrase: str) -> None:
         self.path = path
         self._passphrase = passphrase
-        secret = keystore.read(path / _KEYSTORE, passphrase)
-        self._secret = secret
-        self.identities = {entry["fingerprint"]: _identity(entry) for entry in secret["identities"]}
-        self.identity = self.identities[secret["identities"][-1]["fingerprint"]]
-        self.ledger = Ledger(path / "party.db", unb64(secret["master"]))
+        self.identities: dict[str, Identity] = {}
+        self.identity: Identity
+        self._read()
+        self.ledger = Ledger(path / "party.db", unb64(self._secret["master"]))
 
     @property
     def name(self) -> str:
@@ -61,19 +60,28 @@ class Home:
         Raises:
             PartyError: this party has none there.
         """
-        for card in view.cards[view.id].values():
-            if fingerprint(card) in self.identities:
-                return self.identities[fingerprint(card)]
+        in_force = [fingerprint(card) for card in view.cards[view.id].values()]
+        if not self.identities.keys() & set(in_force):
+            self._read()  # a person may have taken a new card while this process ran
+        for each in in_force:
+            if each in self.identities:
+                return self.identities[each]
         raise PartyError("no card of this party is in force in the agreement")
 
     def rotate(self, *, now: datetime) -> Identity:
         """A new identity beside the old ones; it takes effect in an agreement by a `replacement` there."""
+        self._read()
         identity = _new_identity(self.name, self.identity.card.recovery, now)
         self._secret["identities"].append(_entry(identity))
         keystore.write(self.path / _KEYSTORE, self._secret, self._passphrase)
         keystore.write_private(self.path / _CARD, canonical.encode(identity.card.to_json()) + b"\n")
         self.identities[identity.fingerprint] = self.identity = identity
         return identity
+
+    def _read(self) -> None:
+        self._secret = keystore.read(self.path / _KEYSTORE, self._passphrase)
+        self.identities = {entry["fingerprint"]: _identity(entry) for entry in self._secret["identities"]}
+        self.identity = self.identities[self._secret["identities"][-1]["fingerprint"]]
 
 
 def create_home(path: Path, name: str, passphrase: str, *, recovery_file: Path, now: datetime) -> PartyCard:

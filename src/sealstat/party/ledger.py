@@ -9,7 +9,7 @@ import json
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,6 +159,14 @@ class Ledger:
             "SELECT envelope FROM outbox WHERE agreement = ? AND state = 'pending' ORDER BY rowid", agreement
         )
         return [envelopes.parse(envelope) for (envelope,) in found]
+
+    def unread(self, agreement: str, read: Container[str]) -> list[tuple[Statement, bool]]:
+        """What was written down and is not among the ids ``read``, and whether it is pending; oldest first.
+
+        Another process may have read further and settled it: whoever judges by what it has read itself needs this.
+        """
+        found = self._rows("SELECT id, envelope, state FROM outbox WHERE agreement = ? ORDER BY rowid", agreement)
+        return [(envelopes.parse(envelope), state == "pending") for id, envelope, state in found if id not in read]
 
     def settle(self, id: str) -> None:
         """A statement has its leaf."""

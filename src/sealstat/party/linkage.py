@@ -51,19 +51,17 @@ def opened(member: Member, entry: Entry[LinkageShare]) -> bytes:
         PartyError: it does not open to its commitment; whoever gave it is at fault.
     """
     said = entry.body
-    context = _context(
-        member,
-        giver=member.view.statements[entry.id].by,
-        receiver=member.identity.fingerprint,
-        ref=(said.group, said.period),
-    )
-    try:
-        message = unseal(member.identity.opener, context, said.sealed[member.name])
-    except CryptoError:
-        message = b""
-    if len(message) != 64 or commitment(message[:32], message[32:]) != said.commitment:
-        raise PartyError(f"the linkage contribution of {entry.by} does not open to its commitment: it must be refused")
-    return message[32:]
+    giver, ref = member.view.statements[entry.id].by, (said.group, said.period)
+    # sealed to the card that was in force then: this party may have taken a new one since
+    for identity in member.home.identities.values():
+        context = _context(member, giver=giver, receiver=identity.fingerprint, ref=ref)
+        try:
+            message = unseal(identity.opener, context, said.sealed[member.name])
+        except CryptoError:
+            continue
+        if len(message) == 64 and commitment(message[:32], message[32:]) == said.commitment:
+            return message[32:]
+    raise PartyError(f"the linkage contribution of {entry.by} does not open to its commitment: it must be refused")
 
 
 def key_for(member: Member, group: str, period: str) -> bytes | None:

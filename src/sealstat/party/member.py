@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from sealstat.agreement.check import check_body
+from sealstat.agreement.check import UnsoundAgreementError, check_body
 from sealstat.agreement.model import Agreement
-from sealstat.agreement.replay import View
+from sealstat.agreement.replay import ReplayError, View
 from sealstat.crypto.statement import Statement, sign
 from sealstat.party.errors import PartyError, WaitingTooLong
 from sealstat.party.home import Home, Identity
@@ -17,6 +17,10 @@ from sealstat.wire.errors import HostRefusal, MissingError, WireError
 from sealstat.wire.follow import Follower, StaleError, fetch_chain
 
 Clock = Callable[[], datetime]
+# What counts for its sender at once, logged or not; all else acts from its leaf on (sections 3 and 6). A release and
+# a stop count whatever the host said to them: it may give them a leaf later all the same.
+_ALWAYS = frozenset({"key-release", "withdrawal", "refusal"})
+_WHILE_PENDING = frozenset({"linkage-share", "delivery", "expiry", "challenge", "result-release"})
 
 
 def utc_now() -> datetime:
@@ -94,9 +98,14 @@ class Member:
         return grown
 
     def judged(self) -> View:
-        """The log as if all that this party has said and that has no leaf yet stood at its end (section 6)."""
-        pending = self.home.ledger.pending(self.id)
-        return self.view.foresee(pending) if pending else self.view
+        """The log as if what this party has said, acts at once and has no leaf here yet stood at its end (section 6).
+
+        Not among it is what only its leaf makes true: with an `abandon` or `kept` that the host holds back, an instance
+        that is still live would be taken for over, and a second one be released to.
+        """
+        unread = self.home.ledger.unread(self.id, self.view.entries.keys() | self.view.void.keys())
+        ahead = [said for said, pending in unread if said.type in _ALWAYS or (pending and said.type in _WHILE_PENDING)]
+        return self.view.foresee(ahead) if ahead else self.view
 
     def say(self, type: str, body: dict[str, Any], *, before: Callable[[str], None] | None = None) -> Statement:
         """Sign a statement, write it down, send it. If the host is away it is sent again later.
@@ -125,7 +134,10 @@ class Member:
         try:
             receipt = self.client.send(statement)
         except HostRefusal as error:
-            self.home.ledger.settle(statement.id)  # it will never have a leaf through us
+            if error.status == 429 or error.status >= 500:
+                return  # too busy, not unwilling
+            if statement.type not in _ALWAYS:
+                self.home.ledger.settle(statement.id)  # it will never have a leaf through us
             raise PartyError(str(error)) from error
         except WireError:
             return
@@ -195,8 +207,8 @@ def discover(home: Home, host: str) -> list[str]:
                 continue
             try:
                 Member(home, agreement, host)
-            except (MissingError, PartyError):
-                continue  # not ours
+            except (MissingError, PartyError, CryptoError, ReplayError, UnsoundAgreementError):
+                continue  # not ours, or no agreement that could bind anybody: it must not hide those after it
             found.append(agreement)
     home.ledger.note_fact("discovered", host, checkpoint.size)
     client.close()
