@@ -143,6 +143,7 @@ def _await_linkage(member: Member, group: str, period: str, patience_s: float, s
     others = sorted(set(member.agreement.pseudonyms[group].shared_by) - {member.name})
     show(Progress(f"waiting for the linkage share of {', '.join(others)}", 0, 0, 0, ""))
     for _ in member.until(f"the linkage share of {', '.join(others)}: is its agent running?", patience_s=patience_s):
+        linkage.contribute(member, group, period)  # if whoever began to say it was cut off
         key = linkage.key_for(member, group, period)
         if key is not None:
             return key

@@ -117,10 +117,18 @@ class Ledger:
 
     def keep_secret(self, kind: str, ref: str, value: dict[str, Any]) -> None:
         """Store a secret, encrypted; on disk when this returns."""
-        nonce = secrets.token_bytes(12)
-        sealed = nonce + self._cipher.encrypt(nonce, encode(value), encode([kind, ref]))
         with self._writing() as db:
-            db.execute("INSERT OR REPLACE INTO secret VALUES (?, ?, ?)", (kind, ref, sealed))
+            db.execute("INSERT OR REPLACE INTO secret VALUES (?, ?, ?)", (kind, ref, self._seal(kind, ref, value)))
+
+    def keep_first_secret(self, kind: str, ref: str, value: dict[str, Any]) -> bool:
+        """Store a secret unless there is one already; whether it was stored. Two processes may try at once."""
+        with self._writing() as db:
+            row = (kind, ref, self._seal(kind, ref, value))
+            return bool(db.execute("INSERT OR IGNORE INTO secret VALUES (?, ?, ?)", row).rowcount)
+
+    def _seal(self, kind: str, ref: str, value: dict[str, Any]) -> bytes:
+        nonce = secrets.token_bytes(12)
+        return nonce + self._cipher.encrypt(nonce, encode(value), encode([kind, ref]))
 
     def secret(self, kind: str, ref: str) -> dict[str, Any] | None:
         """A secret, or None if it was never there or was destroyed."""

@@ -5,6 +5,7 @@ host. Host and enclave never hold the key, so neither can turn an identifier int
 """
 
 import secrets
+from datetime import timedelta
 from typing import Any
 
 from sealstat.agreement import contexts
@@ -18,16 +19,23 @@ from sealstat.party.errors import PartyError
 from sealstat.party.member import Member
 from sealstat.tables.pseudonyms import linkage_key
 
+_TURN = timedelta(seconds=10)
+
 
 def contribute(member: Member, group: str, period: str) -> None:
     """Make this provider's contribution for a period, if it has made none."""
     ref, name = _ref(member, group, period), member.name
     if name in member.judged().contributions(group, period):
         return
+    # agent and command may come here at once: the first draws it and says it, on disk before anyone relies on it; the
+    # other says it only if that one was cut off in between
+    drawn = {"salt": b64(secrets.token_bytes(32)), "value": b64(secrets.token_bytes(32))}
+    first = member.home.ledger.keep_first_secret("contribution", ref, drawn)
+    now = member.clock()
+    if not first and now < member.home.ledger.first_time("contribution", ref, now) + _TURN:
+        return
     own = member.home.ledger.secret("contribution", ref)
-    if own is None:
-        own = {"salt": b64(secrets.token_bytes(32)), "value": b64(secrets.token_bytes(32))}
-        member.home.ledger.keep_secret("contribution", ref, own)  # on disk before anyone relies on it
+    assert own is not None
     message = unb64(own["salt"]) + unb64(own["value"])
     sealed = {}
     for other in sorted(set(member.agreement.pseudonyms[group].shared_by) - {name}):
