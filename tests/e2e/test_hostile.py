@@ -169,3 +169,35 @@ def test_only_those_the_agreement_names_receive_a_table(played: Played, tmp_path
     assert refused.returncode == 1
     assert "Traceback" not in refused.stderr
     assert not (tmp_path / "regulator").exists()
+
+
+def test_an_owners_refusal_with_cause_keeps_the_result_closed(played: Played, tmp_path: Path) -> None:
+    played.deliver("2026-06")
+    with launched(played.stage, honest(played.stage)):
+        run = played.ask("2026-06")
+        await_(lambda: played.shown(run)["stage"] == "counted", seconds=120)
+        played.stage.call("operator-b", "party", "refuse", run, "--why", "the list was cut wrongly")
+    time.sleep(DELAY_S + 4)
+    shown = played.shown(run)
+    assert (shown["stage"], shown["refused"]) == ("stopped", True)
+    assert "the list was cut wrongly" in shown["sentence"]
+    refused = played.fetch("ministry", run, tmp_path / "out")
+    assert refused.returncode == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_withdrawal_before_the_release_stops_it_and_everything_after(played: Played, tmp_path: Path) -> None:
+    """The last one: the agreement is over afterwards."""
+    played.deliver("2026-07")
+    with launched(played.stage, honest(played.stage)):
+        run = played.ask("2026-07")
+        await_(lambda: played.shown(run)["stage"] == "counted", seconds=120)
+        played.stage.call("operator-a", "agreement", "withdraw", played.agreement, "--why", "the basis has ended")
+    time.sleep(DELAY_S + 4)
+    assert played.shown(run)["stage"] == "counted"
+    assert played.fetch("ministry", run, tmp_path / "out").returncode == 1
+    again = played.stage.try_call(
+        "ministry", "run", played.agreement, "visitors", "--period", "2026-07", "--purpose", demo.PURPOSE
+    )
+    assert again.returncode == 1
+    assert "withdrawn by operator-a" in again.stderr

@@ -48,7 +48,11 @@ def parquet_batches(file: BinaryIO, size: int, schema: TableSchema) -> Iterator[
             pre_buffer=False,
             page_checksum_verification=True,
         )
-        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=schema.names):
+        for batch in parquet.iter_batches(
+            batch_size=_BATCH_ROWS,
+            columns=schema.names,
+            use_threads=False,  # no thread that outlives a refusal
+        ):
             yield _as_text(batch, schema)
     # Arrow's words can quote what is in the file.
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError, OverflowError):

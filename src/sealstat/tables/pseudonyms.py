@@ -42,8 +42,8 @@ def linkage_check(key: bytes, agreement: str, group: str, period: str) -> str:
 def pseudonymise(column: pa.Array[Any], prefix_len: int, key: bytes) -> pa.Array[Any]:
     """Each identifier's kept prefix, then the first 16 bytes of HMAC-SHA256(L_pseudonym, the whole identifier).
 
-    Each distinct identifier of the batch is hashed once. A process pool was tried and left: HMAC on copied states is
-    no longer the bottleneck on two cores (bench/deliver.py).
+    Each distinct identifier of the batch is hashed once. That is most of a
+    delivery's time, and fast enough without a pool of processes (bench/deliver.py).
 
     Args:
         column: text of ASCII, no nulls, all of one length >= ``prefix_len``.

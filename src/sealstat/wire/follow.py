@@ -196,7 +196,7 @@ class Follower:
             envelope: bytes | None = self.client.statement(id)
         except MissingError:
             envelope = None
-        if envelope is not None and _leaf_of(envelope) != entry:
+        if envelope is not None and _of_another_leaf(envelope, id, entry):
             envelope = None  # a body under another leaf does not count (section 2)
         self.view.add(id, type, envelope)
         if envelope is not None:
@@ -214,8 +214,10 @@ class Follower:
         self.checkpoint = self.verify_note(progress.note)
 
 
-def _leaf_of(envelope: bytes) -> bytes | None:
+def _of_another_leaf(envelope: bytes, id: str, entry: bytes) -> bool:
+    """Whether this is the statement that was asked for, logged under another agreement or type than its own."""
     try:
-        return envelopes.parse(envelope).leaf
+        statement = envelopes.parse(envelope)
     except CryptoError:
-        return None
+        return False  # the view says what is wrong with it
+    return statement.id == id and statement.leaf != entry
