@@ -2,12 +2,13 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,11 +125,46 @@ def test_an_enclave_that_is_not_the_agreed_one_gets_no_key(
         run = played.ask(period)
         await_(lambda: words in played.log("operator-a") and words in played.log("operator-b"))
         assert played.shown(run)["stage"] == "attested"
+        assert "waiting for the key of operator-a, operator-b" in played.shown(run)["sentence"]
+        for owner in ("operator-a", "operator-b"):
+            assert f"for run {run[:12]}" not in played.log(owner).partition(words)[2], "a key was released"
     # nothing is lost: given up, the same run goes on with the enclave that was agreed
     played.stage.call("ministry", "run", "abandon", run)
     with launched(played.stage, honest(played.stage)):
         await_(lambda: bool(played.shown(run)["ended"]), seconds=120)
     assert played.fetch("ministry", run, tmp_path / "out").returncode == 0
+
+
+def database(stage: Stage) -> sqlite3.Connection:
+    return sqlite3.connect(stage.home("host") / "host.db", timeout=10, isolation_level=None)
+
+
+@pytest.mark.parametrize("lie", ["flipped", "another", "dropped"])
+def test_a_reader_stops_at_a_statement_that_the_host_changed(played: Played, tmp_path: Path, lie: str) -> None:
+    stage = played.stage
+    home = tmp_path / "fresh"  # the regulator's keys, and no memory of the log
+    shutil.copytree(stage.home("regulator"), home, ignore=shutil.ignore_patterns("ledger*", "*.db*", "*.sqlite*"))
+    with closing(database(stage)) as db:
+        (id, envelope), (_, other) = db.execute(
+            "SELECT id, envelope FROM statements WHERE type = 'approval' ORDER BY leaf_index LIMIT 2"
+        ).fetchall()
+        place = len(envelope) // 2
+        lies = {"flipped": envelope[:place] + bytes([envelope[place] ^ 1]) + envelope[place + 1 :], "another": other}
+        wrong = "0" * 64
+        if lie == "dropped":
+            db.execute("UPDATE statements SET id = ? WHERE id = ?", (wrong, id))
+        else:
+            db.execute("UPDATE statements SET envelope = ? WHERE id = ?", (lies[lie], id))
+        try:
+            words = ("agreement", "show", played.agreement, "--host", stage.url, "--home", str(home))
+            done = stage.try_call("regulator", *words)
+        finally:
+            db.execute("UPDATE statements SET id = ?, envelope = ? WHERE id IN (?, ?)", (id, envelope, id, wrong))
+    assert done.returncode == 1, done.stdout
+    (sentence,) = done.stderr.strip().splitlines()
+    if lie != "dropped":
+        assert "is not what the log says" in sentence
+    assert "Traceback" not in done.stderr
 
 
 def test_a_changed_byte_in_a_delivery_ends_the_instance_without_a_record(played: Played) -> None:
@@ -194,7 +230,9 @@ def test_a_withdrawal_before_the_release_stops_it_and_everything_after(played: P
         await_(lambda: played.shown(run)["stage"] == "counted", seconds=120)
         played.stage.call("operator-a", "agreement", "withdraw", played.agreement, "--why", "the basis has ended")
     time.sleep(DELAY_S + 4)
-    assert played.shown(run)["stage"] == "counted"
+    shown = played.shown(run)
+    assert (shown["stage"], shown["refused"]) == ("stopped", True)
+    assert "operator-a withdrew" in shown["sentence"]
     assert played.fetch("ministry", run, tmp_path / "out").returncode == 1
     again = played.stage.try_call(
         "ministry", "run", played.agreement, "visitors", "--period", "2026-07", "--purpose", demo.PURPOSE

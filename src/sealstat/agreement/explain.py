@@ -406,9 +406,10 @@ def _tasks(page: _Page, agreement: Agreement) -> None:
 
 def _comparing(agreement: Agreement, task: Task) -> str:
     if _period(agreement, task) == "range":
-        return (
-            "NOTE: ranges of days may overlap, if every provider delivers for each of them: by comparing the results of "
-            "two that do, more can be learnt than from one."
+        return "Ranges of days that overlap are not taken, so no two results share a day." + (
+            " NOTE: by comparing runs on the same range, more can be learnt than from one."
+            if task.runs_per_period > 1
+            else " A second run on the same range cannot be had."
         )
     if task.runs_per_period > 1:
         return "NOTE: by comparing runs on the same period, more can be learnt than from one."

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime, time
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -122,6 +123,10 @@ class Dataset(Strict):
     maximum_rejects: Share = "0.05"  # of all rows; above it the file is refused as a whole
     replaceable: bool = False  # a delivery may be replaced before the first run-request that names it
     listed: list[Literal["rows", "size"]] = []  # what a delivery says in the open; by default nothing
+
+    def rejects_too_many(self, *, rows: int, rejected: int) -> bool:
+        """Whether more than ``maximum_rejects`` of all rows were rejected, exactly; ``rows`` are the good ones."""
+        return rejected > Fraction(self.maximum_rejects) * (rows + rejected)
 
 
 class Holders(Strict):

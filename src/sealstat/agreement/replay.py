@@ -14,7 +14,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from sealstat.agreement import statements as body
 from sealstat.agreement.model import Agreement, Task
-from sealstat.agreement.periods import kind_of
+from sealstat.agreement.periods import days, kind_of
 from sealstat.crypto import statement as envelopes
 from sealstat.crypto.cards import PartyCard, SigningKeys, Strict, fingerprint
 from sealstat.crypto.errors import CryptoError, MalformedError
@@ -280,6 +280,8 @@ class View:
         _require((said.linkage_check is None) == (dataset.pseudonym is None), "a delivery with the wrong linkage check")
         for what, value in (("rows", said.rows), ("size", said.size)):
             _require((value is not None) == (what in dataset.listed), f"a delivery lists {what} against the agreement")
+        overlapping = self.overlapping(said.dataset, said.period, entry.agreement)
+        _require(overlapping is None, "a delivery for days that another delivery covers")
         # one that has expired, too: its owner may not give the period another table once a request named this one
         place = (entry.agreement, said.dataset, said.period)
         for earlier in [state for state in self.deliveries.values() if state.place == place and not state.replaced]:
@@ -514,6 +516,18 @@ class View:
         place = (agreement or self.id, dataset, period)
         for state in self.deliveries.values():
             if state.place == place and not state.replaced and not state.expired:
+                return state
+        return None
+
+    def overlapping(self, dataset: str, period: str, agreement: str | None = None) -> DeliveryState | None:
+        """A delivery for another range that shares days with this one: comparing the two would tell of the rest."""
+        first, last = days(period)
+        for state in self.deliveries.values():
+            where, what, theirs = state.place
+            if (where, what) != (agreement or self.id, dataset) or theirs == period or state.replaced:
+                continue
+            begins, ends = days(theirs)
+            if begins <= last and first <= ends:
                 return state
         return None
 

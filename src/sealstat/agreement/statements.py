@@ -163,19 +163,13 @@ class RunRecord(Strict):
     shares: dict[Name, SealedShare]
 
 
-REFUSALS = (
-    "agreement",  # not active, withdrawn, superseded
-    "request",  # role, purpose, period, parameters, runs left
-    "deliveries",  # missing, replaced, expired, unequal linkage checks
-    "evidence",  # the instance cannot show what the agreement asks
-    "linkage",  # a contribution does not open to its commitment
-    "data",  # once a delivery was opened, the only reason
-    "owner",  # a person stopped the release
-)
-
-
 class Refusal(Strict):
-    """No: of a request by its instance, of a record or contribution by a party; never with a value from data."""
+    """No: of a request by its instance, of a record or contribution by a party; never with a value from data.
+
+    The reasons are a closed list: ``agreement`` not active; ``request``, ``deliveries`` not in order; ``evidence``
+    cannot be shown; ``linkage``: a contribution does not open; ``data``: the only one once a delivery was opened;
+    ``owner``: a person stopped the release.
+    """
 
     of: Digest
     reason: Literal["agreement", "request", "deliveries", "evidence", "linkage", "data", "owner"]

@@ -1,6 +1,5 @@
 """Everything is a signed statement: a DSSE envelope over canonical JSON (protocol.md section 2; DSSE v1.0.2)."""
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -157,15 +156,6 @@ def parse_leaf(entry: bytes) -> tuple[str, str, str]:
     if not all(isinstance(part, str) for part in value.values()):
         raise MalformedError("a log entry holds something else than text")
     return value["agreement"], value["id"], value["type"]
-
-
-def from_json_text(text: str) -> Statement:
-    """A statement that a person saved: JSON in any layout, taken back to its canonical bytes first."""
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise MalformedError("expected the JSON of a statement") from error
-    return parse(canonical.encode(value))
 
 
 __all__ = ["Frame", "Statement", "pae", "parse", "parse_leaf", "payload_type", "sign"]

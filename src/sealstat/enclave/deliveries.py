@@ -14,7 +14,7 @@ import pyarrow as pa
 from sealstat.agreement import contexts
 from sealstat.agreement.model import Agreement
 from sealstat.agreement.replay import Entry
-from sealstat.agreement.statements import Delivery
+from sealstat.agreement.statements import Count, Delivery
 from sealstat.crypto.cards import Strict, unb64
 from sealstat.crypto.errors import CryptoError, MalformedError
 from sealstat.tables import schemas
@@ -30,9 +30,9 @@ class ReleasedKey(Strict):
     """What an owner seals to an instance: the delivery's key and its true counts."""
 
     key: str
-    rows: int
-    rejects: dict[str, int]
-    size: int
+    rows: Count
+    rejects: dict[str, Count]
+    size: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,7 @@ class OpenDelivery:
             raise DataError("the released key is not the one that the delivery committed to")
         if given.rows < dataset.minimum_rows:
             raise DataError("the delivery has fewer rows than the agreement's minimum")
-        rejected, share = sum(given.rejects.values()), dataset.maximum_rejects
-        numerator, denominator = _fraction(share)
-        if rejected * denominator > numerator * (given.rows + rejected):
+        if dataset.rejects_too_many(rows=given.rows, rejected=sum(given.rejects.values())):
             raise DataError("more rows were rejected than the agreement's maximum_rejects allows")
 
     def batches(self, client: HostClient) -> Iterator[pa.RecordBatch]:
@@ -122,9 +120,3 @@ class OpenDelivery:
                     yield batch
         if rows != self.released.rows:
             raise DataError("the table has another number of rows than its owner said")
-
-
-def _fraction(share: str) -> tuple[int, int]:
-    """An exact decimal in [0, 1] as numerator and denominator."""
-    whole, _, decimals = share.partition(".")
-    return int(whole + decimals), 10 ** len(decimals)

@@ -7,13 +7,10 @@ from sealstat.agreement.model import Agreement
 from sealstat.agreement.replay import InactiveError
 from sealstat.crypto import canonical
 from sealstat.crypto.errors import CryptoError
-from sealstat.crypto.statement import parse, parse_leaf, sign
-from sealstat.log.checkpoint import parse_checkpoint
-from sealstat.log.note import parse_note
-from sealstat.log.reader import LogReader
+from sealstat.crypto.statement import parse, sign
 from sealstat.party.errors import PartyError
 from sealstat.party.home import Home
-from sealstat.party.member import Member, utc_now
+from sealstat.party.member import Member, agreements_in_log, utc_now
 from sealstat.wire.client import HostClient
 from sealstat.wire.errors import WireError
 
@@ -28,7 +25,8 @@ def propose(home: Home, agreement: Agreement, host: str) -> str:
         raise PartyError(f"the agreement does not name {home.name} as a party: only a party can propose it")
     body = agreement.to_json()
     client = HostClient(host, home.identity.signer, home.fingerprint)
-    for id in _proposed(client):
+    ids, _ = agreements_in_log(client)
+    for id in ids:
         try:
             if canonical.encode(parse(client.statement(id)).body) == canonical.encode(body):
                 return id
@@ -127,17 +125,3 @@ def status(member: Member) -> dict[str, Any]:
         ],
         "void": [{"leaf": leaf, "id": id, "reason": reason} for id, (leaf, reason) in view.void.items()],
     }
-
-
-def _proposed(client: HostClient) -> list[str]:
-    checkpoint = parse_checkpoint(parse_note(client.log_file("checkpoint")).text)
-    found = []
-    for piece in LogReader(client.log_file).stream(0, checkpoint):
-        for entry in piece:
-            try:
-                agreement, _, type = parse_leaf(entry)
-            except CryptoError:
-                continue
-            if type == "agreement":
-                found.append(agreement)
-    return found

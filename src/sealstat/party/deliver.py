@@ -135,6 +135,12 @@ def _check(member: Member, dataset: str, period: str) -> Dataset:
     if earlier is not None and (not terms.replaceable or earlier.named):
         why = "a run has named it" if terms.replaceable else "the agreement lets no delivery be replaced"
         raise PartyError(f"{dataset} for {period} was delivered already ({earlier.entry.id[:12]}), and {why}")
+    covering = member.judged().overlapping(dataset, period)
+    if covering is not None:
+        theirs = covering.entry.body.period
+        raise PartyError(
+            f"{dataset} was delivered for {theirs}, which shares days with {period}: ranges may not overlap"
+        )
     return terms
 
 
@@ -201,8 +207,7 @@ def _check_counts(terms: Dataset, tally: Tally, rejects_file: Path) -> None:
     """The agreement's own limits, so that a hopeless table is never uploaded."""
     if tally.rows < terms.minimum_rows:
         raise PartyError(f"the file has {tally.rows} good rows, the agreement asks for at least {terms.minimum_rows}")
-    whole, _, decimals = terms.maximum_rejects.partition(".")
-    if tally.rejected * 10 ** len(decimals) > int(whole + decimals) * (tally.rows + tally.rejected):
+    if terms.rejects_too_many(rows=tally.rows, rejected=tally.rejected):
         raise PartyError(
             f"{tally.rejected} of {tally.rows + tally.rejected} rows were rejected, more than the agreement's share "
             f"of {terms.maximum_rejects}: see {rejects_file}"

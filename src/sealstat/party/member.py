@@ -8,7 +8,11 @@ from typing import Any
 from sealstat.agreement.check import UnsoundAgreementError, check_body
 from sealstat.agreement.model import Agreement
 from sealstat.agreement.replay import ReplayError, View
-from sealstat.crypto.statement import Statement, sign
+from sealstat.crypto.errors import CryptoError
+from sealstat.crypto.statement import Statement, parse_leaf, sign
+from sealstat.log.checkpoint import parse_checkpoint
+from sealstat.log.note import parse_note
+from sealstat.log.reader import LogReader
 from sealstat.party.errors import PartyError, WaitingTooLong
 from sealstat.party.home import Home, Identity
 from sealstat.statistics.catalogue import Catalogue
@@ -182,35 +186,38 @@ class Member:
         self.client.signer, self.client.fingerprint = identity.signer, identity.fingerprint
 
 
-def discover(home: Home, host: str) -> list[str]:
-    """The agreements on a host that name this party's card and are not known here yet.
+def agreements_in_log(client: HostClient, start: int = 0) -> tuple[list[str], int]:
+    """The ids of agreements among a log's leaves from ``start`` on, and how far the log reaches.
 
-    What the host shows here is only a hint: each agreement is checked by its id, and read from the log, afterwards.
+    A hint only, since nothing is proven here: an agreement is checked by its id, and read from the proven log, later.
     """
-    from sealstat.crypto.errors import CryptoError
-    from sealstat.crypto.statement import parse_leaf
-    from sealstat.log.checkpoint import parse_checkpoint
-    from sealstat.log.note import parse_note
-    from sealstat.log.reader import LogReader
-
-    client = HostClient(host, home.identity.signer, home.fingerprint)
     checkpoint = parse_checkpoint(parse_note(client.log_file("checkpoint")).text)
-    seen = home.ledger.fact("discovered", host) or 0
-    known, found = set(home.ledger.agreements()), []
-    for piece in LogReader(client.log_file).stream(min(seen, checkpoint.size), checkpoint):
+    found = []
+    for piece in LogReader(client.log_file).stream(min(start, checkpoint.size), checkpoint):
         for entry in piece:
             try:
                 agreement, _, type = parse_leaf(entry)
             except CryptoError:
-                continue
-            if type != "agreement" or agreement in known:
-                continue
-            try:
-                Member(home, agreement, host)
-            except (MissingError, PartyError, CryptoError, ReplayError, UnsoundAgreementError):
-                continue  # not ours, or no agreement that could bind anybody: it must not hide those after it
-            found.append(agreement)
-    home.ledger.note_fact("discovered", host, checkpoint.size)
+                continue  # a leaf of no agreement
+            if type == "agreement":
+                found.append(agreement)
+    return found, checkpoint.size
+
+
+def discover(home: Home, host: str) -> list[str]:
+    """The agreements on a host that name this party's card and are not known here yet."""
+    client = HostClient(host, home.identity.signer, home.fingerprint)
+    ids, size = agreements_in_log(client, home.ledger.fact("discovered", host) or 0)
+    found = []
+    for id in ids:
+        if id in home.ledger.agreements():
+            continue
+        try:
+            Member(home, id, host)
+        except (MissingError, PartyError, CryptoError, ReplayError, UnsoundAgreementError):
+            continue  # not ours, or no agreement that could bind anybody: it must not hide those after it
+        found.append(id)
+    home.ledger.note_fact("discovered", host, size)
     client.close()
     return found
 

@@ -108,9 +108,8 @@ def stage(view: View, run: str, consumer: str) -> Stage:
     """Where a run stands for one of its consumers, from the log alone."""
     request = view.requests[run]
     task = view.task(request)
-    if run in view.refusals and view.run_refused(run) is not None:
-        refusal = view.run_refused(run)
-        assert refusal is not None
+    refusal = view.run_refused(run)
+    if refusal is not None:
         return Stage("refused", _refused(refusal.body.reason), ended=True, refused=True)
     record = view.counting_record(run)
     if record is not None:
@@ -122,6 +121,12 @@ def stage(view: View, run: str, consumer: str) -> Stage:
         waiting = [id for id in request.body.deliveries if id not in each.releases]
         if not waiting:
             return Stage("computing", "all keys are released, the enclave computes")
+        live = view.live(request.body.task)
+        if live is not None and live.request.id != run:
+            other = live.request.id[:12]
+            return Stage(
+                "attested", f"waiting for run {other} of the same task; if that is stuck: `run abandon {other}`"
+            )
         owners = ", ".join(sorted({view.deliveries[id].entry.by for id in waiting}))
         return Stage("attested", f"the enclave has shown its evidence; waiting for the key of {owners}")
     try:
@@ -146,6 +151,9 @@ def _released(view: View, record: Entry[RunRecord], consumer: str) -> Stage:
     stopped = [no for no in view.refusals.get(record.id, []) if no.by in view.terms(record).owners(instance.task)]
     if len(given) >= holders.threshold:
         return Stage("released", f"released to {consumer} by {', '.join(sorted(given))}", ended=True)
+    if record.agreement in view.withdrawals:
+        by, why = view.withdrawals[record.agreement].by, view.withdrawals[record.agreement].body.why
+        return Stage("stopped", f"{by} withdrew from the agreement before the release: {why}", ended=True, refused=True)
     if stopped:
         who, why = stopped[0].by, stopped[0].body.why or "no cause given"
         return Stage("stopped", f"{who} has refused the release: {why}", ended=True, refused=True)

@@ -185,5 +185,5 @@ def test_what_can_be_learnt_by_comparing_runs_is_said():
     for dataset in value["datasets"].values():
         dataset["period"] = "range"
     text = flat(Agreement.model_validate(value))
-    assert "ranges of days may overlap" in text
-    assert "cannot be had" not in text
+    assert "Ranges of days that overlap are not taken" in text
+    assert "A second run on the same range cannot be had" in text

@@ -380,6 +380,20 @@ def test_a_second_delivery_is_void_unless_the_agreement_lets_it_replace_the_firs
     assert found.entry.id == second.id
 
 
+def test_ranges_of_one_dataset_that_share_a_day_are_not_both_taken() -> None:
+    """Differencing: two results whose days overlap would tell of the days that they do not share."""
+    terms = builders.agreement_json()
+    for dataset in terms["datasets"].values():
+        dataset["period"] = "range"
+    story = Story(builders.agreement(datasets=terms["datasets"]))
+    assert story.why_void(story.deliver("roamers-a", period="2026-10-05/2026-10-11")) is None
+    for period in ("2026-10-01/2026-10-05", "2026-10-11/2026-10-20", "2026-10-06/2026-10-07", "2026-10-01/2026-10-31"):
+        void(story, story.deliver("roamers-a", period=period), "days that another delivery covers")
+    assert story.why_void(story.deliver("roamers-b", period="2026-10-01/2026-10-31")) is None  # another dataset
+    for period in ("2026-10-01/2026-10-04", "2026-10-12/2026-10-31"):
+        assert story.why_void(story.deliver("roamers-a", period=period)) is None
+
+
 def test_a_delivery_that_a_request_has_named_is_not_replaced() -> None:
     story = replaceable()
     request = story.request(story.deliver_all())
