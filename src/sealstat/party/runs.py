@@ -114,6 +114,8 @@ def stage(view: View, run: str, consumer: str) -> Stage:
     record = view.counting_record(run)
     if record is not None:
         return _released(view, record, consumer)
+    if request.agreement in view.withdrawals:
+        return _withdrawn(view, request.agreement, "the run counted")
     instances = [each for each in view.instances.values() if each.request.id == run and not each.over]
     if any(each.record is not None for each in instances):
         return Stage("recorded", "computed; waiting for the keepers to keep the sealed results")
@@ -152,13 +154,18 @@ def _released(view: View, record: Entry[RunRecord], consumer: str) -> Stage:
     if len(given) >= holders.threshold:
         return Stage("released", f"released to {consumer} by {', '.join(sorted(given))}", ended=True)
     if record.agreement in view.withdrawals:
-        by, why = view.withdrawals[record.agreement].by, view.withdrawals[record.agreement].body.why
-        return Stage("stopped", f"{by} withdrew from the agreement before the release: {why}", ended=True, refused=True)
+        return _withdrawn(view, record.agreement, "the release")
     if stopped:
         who, why = stopped[0].by, stopped[0].body.why or "no cause given"
         return Stage("stopped", f"{who} has refused the release: {why}", ended=True, refused=True)
     waiting = f"{len(given)} of {holders.threshold} holders have released it"
     return Stage("counted", f"the record counts; the release delay runs, {waiting}")
+
+
+def _withdrawn(view: View, agreement: str, before: str) -> Stage:
+    said = view.withdrawals[agreement]
+    sentence = f"{said.by} withdrew from the agreement before {before}: {said.body.why}"
+    return Stage("stopped", sentence, ended=True, refused=True)
 
 
 def _refused(reason: str) -> str:
