@@ -1,0 +1,156 @@
+"""A host that lies: a proxy in front of the real one, under the host's own address, with rules that a test gives.
+
+Callers sign their requests over the address they see, so all of them come through here; whom a lie is for is told
+by the card that signed. Whatever no rule takes passes unchanged.
+"""
+
+import contextlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from sealstat.crypto import statement
+from sealstat.crypto.cards import fingerprint, parse_card
+from sealstat.crypto.statement import Statement
+
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length", "date", "server"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request as it came.
+
+    Attributes:
+        who: the party whose card signed it, "instance" if it is another's, "" if nobody signed.
+    """
+
+    who: str
+    signer: str
+    method: str
+    path: str
+    body: bytes
+    headers: dict[str, str] = field(repr=False)
+
+    @property
+    def said(self) -> Statement | None:
+        """The statement that it hands in."""
+        is_one = (self.method, self.path) == ("POST", "/v1/statements")
+        return statement.parse(self.body) if is_one else None
+
+    def says(self, type: str) -> bool:
+        return self.said is not None and self.said.type == type
+
+
+@dataclass(frozen=True)
+class Answer:
+    body: bytes
+    status: int = 200
+
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        return cls(json.dumps(value).encode())
+
+
+Truth = Callable[[Call], Answer]
+Lie = Callable[[Call, Truth], Answer | None]  # None: the truth after all
+
+
+class LyingHost:
+    """The proxy; ``url`` is what everybody takes for the host's address."""
+
+    def __init__(self, port: int, host: str, cards: Path) -> None:
+        self.url, self._host = f"http://127.0.0.1:{port}", host
+        self._names = {fingerprint(parse_card(path.read_bytes())): path.stem for path in cards.glob("*.json")}
+        self._rules: list[tuple[Callable[[Call], bool], Lie]] = []
+        self._http = httpx.Client(base_url=host, timeout=60, trust_env=False, limits=httpx.Limits(max_connections=200))
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._server.daemon_threads, self._server.block_on_close = True, False
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a killed caller hung up
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._http.close()
+
+    @contextlib.contextmanager
+    def lying(
+        self, lie: Lie, *, path: str = ".*", to: str = "", when: Callable[[Call], bool] | None = None
+    ) -> Iterator[None]:
+        """Lie to some callers about some paths, while the block runs.
+
+        Args:
+            path: a pattern for the whole path.
+            to: names of parties, or "instance", with spaces between; by default to everybody.
+            when: a further condition.
+        """
+
+        def applies(call: Call) -> bool:
+            return (
+                (not to or call.who in to.split())
+                and re.fullmatch(path, call.path) is not None
+                and (when is None or when(call))
+            )
+
+        rule = (applies, lie)
+        self._rules.append(rule)
+        try:
+            yield
+        finally:
+            self._rules.remove(rule)
+
+    def log_file(self, path: str) -> bytes:
+        """A file of the real log."""
+        answer = self._http.get(f"/log/{path}")
+        answer.raise_for_status()
+        return answer.content
+
+    def truth(self, call: Call) -> Answer:
+        """What the real host answers."""
+        answer = self._http.request(call.method, call.path, content=call.body, headers=call.headers)
+        return Answer(answer.content, answer.status_code)
+
+    def _answer(self, call: Call) -> Answer:
+        for applies, lie in list(self._rules):
+            if applies(call):
+                told = lie(call, self.truth)
+                if told is not None:
+                    return told
+        return self.truth(call)
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
+                found = re.search(r'keyid="([0-9a-f]{64})"', self.headers.get("signature-input", ""))
+                signer = found[1] if found else ""
+                who = proxy._names.get(signer, "instance") if signer else ""
+                told = proxy._answer(Call(who, signer, self.command, self.path, body, headers))
+                self.send_response(told.status)
+                self.send_header("content-length", str(len(told.body)))
+                self.end_headers()
+                self.wfile.write(told.body)
+
+            do_POST = do_PUT = do_GET  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler
