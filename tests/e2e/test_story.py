@@ -190,21 +190,16 @@ def test_a_delivery_can_be_forgotten_and_its_key_is_gone(story: Story) -> None:
 def test_a_newer_version_is_in_force_once_the_approver_who_leaves_has_let_go(story: Story) -> None:
     stage = story.stage
     folder = stage.folder / "agreement"
-    text = (
-        (folder / "agreement.yaml")
-        .read_text(encoding="utf-8")
-        .replace("version: 1 ", f"version: 2\nsupersedes: {story.agreement}")
-    )
-    text = re.sub(r"(?m)^  ministry: .*$", "", text).replace(
-        "operator-b, ministry, regulator]", "operator-b, regulator]"
-    )
+    text = (folder / "agreement.yaml").read_text(encoding="utf-8")
+    text = text.replace("version: 1 ", f"version: 2\nsupersedes: {story.agreement} ")
+    text = re.sub(r"(?m)^  ministry: .*$", "", text).replace("operator-b, ministry, ", "operator-b, ")
     (folder / "second.yaml").write_text(text.replace("ministry", "regulator"), encoding="utf-8")
-    for role in ("operator-a", "operator-b", "auditor"):
+    for role in ("operator-a", "operator-b", "regulator"):
         new = stage.json(role, "agreement", "approve", str(folder / "second.yaml"))
     assert new["missing"] == ["ministry"]
     assert "approved" in stage.call("ministry", "agreement", "approve", new["id"])
     assert "already" in story.refused("ministry", "agreement", "approve", new["id"])
-    assert stage.json("auditor", "agreement", "show", new["id"])["state"] == "active"
+    assert stage.json("regulator", "agreement", "show", new["id"])["state"] == "active"
     assert "superseded" in stage.json("ministry", "agreement", "show", story.agreement)["state"]
 
 
