@@ -197,8 +197,8 @@ def test_a_newer_version_is_in_force_once_the_approver_who_leaves_has_let_go(sto
     for role in ("operator-a", "operator-b", "regulator"):
         new = stage.json(role, "agreement", "approve", str(folder / "second.yaml"))
     assert new["missing"] == ["ministry"]
-    assert "approved" in stage.call("ministry", "agreement", "approve", new["id"])
-    assert "already" in story.refused("ministry", "agreement", "approve", new["id"])
+    assert "approved" in stage.call("ministry", "agreement", "approve", new["id"], "--host", stage.url)
+    assert "already" in story.refused("ministry", "agreement", "approve", new["id"], "--host", stage.url)
     assert stage.json("regulator", "agreement", "show", new["id"])["state"] == "active"
     assert "superseded" in stage.json("ministry", "agreement", "show", story.agreement)["state"]
 
