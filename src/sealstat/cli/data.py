@@ -153,6 +153,8 @@ def fetch(
     record, _ = running.open_result(member, id)
     label = running.label_of(member, record)
     record, results = running.fetch(member, id, out, label=label)
+    for giver in running.wrong_givers(member, id):
+        note(f"what {giver} released is not the share that the enclave made: opened with those of the other holders")
     if json:
         show_json({"run": id, "record": record.id, "out": str(out), "tables": [result.name for result in results]})
         return
