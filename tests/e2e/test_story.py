@@ -187,6 +187,22 @@ def test_a_delivery_can_be_forgotten_and_its_key_is_gone(story: Story) -> None:
     assert "released" in story.stage.call("ministry", "run", "show", story.run)
 
 
+def test_a_newer_version_is_in_force_once_the_approver_who_leaves_has_let_go(story: Story) -> None:
+    stage = story.stage
+    folder = stage.folder / "agreement"
+    text = (folder / "agreement.yaml").read_text(encoding="utf-8")
+    text = text.replace("version: 1 ", f"version: 2\nsupersedes: {story.agreement} ")
+    text = re.sub(r"(?m)^  ministry: .*$", "", text).replace("operator-b, ministry, ", "operator-b, ")
+    (folder / "second.yaml").write_text(text.replace("ministry", "regulator"), encoding="utf-8")
+    for role in ("operator-a", "operator-b", "regulator"):
+        new = stage.json(role, "agreement", "approve", str(folder / "second.yaml"))
+    assert new["missing"] == ["ministry"]
+    assert "approved" in stage.call("ministry", "agreement", "approve", new["id"], "--host", stage.url)
+    assert "already" in story.refused("ministry", "agreement", "approve", new["id"], "--host", stage.url)
+    assert stage.json("regulator", "agreement", "show", new["id"])["state"] == "active"
+    assert "superseded" in stage.json("ministry", "agreement", "show", story.agreement)["state"]
+
+
 def test_nobody_said_a_traceback(story: Story) -> None:
     said = [*story.said, *(path.read_text(errors="replace") for path in (story.stage.folder / "logs").glob("*.log"))]
     assert not [text for text in said if "Traceback" in text]

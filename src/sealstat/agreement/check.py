@@ -58,6 +58,9 @@ class Catalogue(Protocol):
     def schema_names(self) -> Collection[str]:
         """The names of all table schemas."""
 
+    def identifier(self, schema: str) -> tuple[str, int] | None:
+        """The column that must become a pseudonym before a table of this schema is sealed, and how much of it stays."""
+
 
 class UnsoundAgreementError(ValueError):
     """An agreement that must not be approved or run, whoever signed it.
@@ -432,12 +435,31 @@ def _statistics(agreement: Agreement, catalogue: Catalogue) -> Iterator[Finding]
     for name, dataset in agreement.datasets.items():
         if dataset.table not in schemas:
             yield f"datasets.{name}.schema", f"there is no schema {dataset.table}: known are {_listed(schemas)}"
+        else:
+            yield from _identifier_fits(agreement, name, catalogue.identifier(dataset.table))
     for name, task in agreement.tasks.items():
         statistic = catalogue.statistic(task.statistic)
         if statistic is None:
             yield f"tasks.{name}.statistic", f"there is no statistic {task.statistic}: see `sealstat statistic list`"
         else:
             yield from _task_fits(agreement, task, statistic, f"tasks.{name}")
+
+
+def _identifier_fits(agreement: Agreement, name: str, identifier: tuple[str, int] | None) -> Iterator[Finding]:
+    """What is signed about pseudonyms is what the schema's code does."""
+    dataset, place = agreement.datasets[name], f"datasets.{name}.pseudonym"
+    group = agreement.pseudonyms.get(dataset.pseudonym or "")
+    if identifier is None:
+        if dataset.pseudonym is not None:
+            yield place, f"a table of the schema {dataset.table} has no identifier to replace: leave the pseudonym out"
+    elif dataset.pseudonym is None:
+        yield place, f"{identifier[0]} would not be replaced: name a pseudonym that is described under pseudonyms"
+    elif group is not None and (group.of, group.keep_prefix) != identifier:
+        column, keep = identifier
+        yield (
+            f"pseudonyms.{dataset.pseudonym}",
+            f"the schema {dataset.table} keeps {keep} digits of {column}: write {{of: {column}, keep_prefix: {keep}}}",
+        )
 
 
 def _task_fits(agreement: Agreement, task: Task, statistic: Statistic, place: str) -> Iterator[Finding]:

@@ -535,7 +535,7 @@ def _keys(page: _Page, agreement: Agreement) -> None:
         if task.hold == "owner":
             page.item(
                 "Each provider's program waits for a person there to allow the result before it gives its share; the "
-                "programs of other holders do not wait."
+                "program of any other holder waits until all providers have given theirs."
             )
         page.item(
             f"{_and(task.keepers)} {'keeps' if len(task.keepers) == 1 else 'keep'} a copy of the encrypted results, so that "

@@ -555,12 +555,32 @@ class View:
         """Whether all approvers of an agreement have named one successor."""
         return (agreement or self.id) in self.succeeded
 
+    def ended(self, now: datetime) -> bool:
+        """Whether no run can begin under it any more, whatever is said: it was withdrawn, followed, or is past.
+
+        What counted before it was followed by a newer version may still be released.
+        """
+        return self.id in self.withdrawals or self.superseded() or now > self.agreement.valid.end
+
     def missing_approvals(self) -> list[str]:
         """The approvers, of this version and the one before, who have not approved yet."""
         return sorted(self.needed_approvers() - self.approvals[self.id])
 
     def check_active(self, now: datetime) -> None:
         """Check that the agreement holds at a time of the caller's clock.
+
+        Raises:
+            InactiveError: with the reason.
+        """
+        self.check_stands(now)
+        if self.superseded():
+            raise InactiveError("the agreement was superseded by a newer version")
+        for older in self._before(self.id):
+            if self.succeeded.get(older) != self.id:
+                raise InactiveError("the version before is in force until its approvers name this one its successor")
+
+    def check_stands(self, now: datetime) -> None:
+        """Check that what counted under it may still be released (section 7): a newer version stops no result.
 
         Raises:
             InactiveError: with the reason.
@@ -572,11 +592,6 @@ class View:
             raise InactiveError(f"the agreement was withdrawn by {self.withdrawals[self.id].by}")
         if self.missing_approvals():
             raise InactiveError(f"the agreement still lacks the approval of {', '.join(self.missing_approvals())}")
-        if self.superseded():
-            raise InactiveError("the agreement was superseded by a newer version")
-        for older in self._before(self.id):
-            if self.succeeded.get(older) != self.id:
-                raise InactiveError("the version before is in force until its approvers name this one its successor")
         if not valid.start <= now <= valid.end:
             raise InactiveError(f"the agreement is valid from {valid.from_} to {valid.to}, and it is {now:%Y-%m-%d}")
 

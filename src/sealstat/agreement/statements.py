@@ -236,6 +236,6 @@ def parse_body(statement: Statement) -> Strict:
     if model is None:
         raise MalformedError(f"unknown statement type {statement.type}")
     try:
-        return model.model_validate(statement.body)
+        return model.model_validate(statement.body, by_alias=True, by_name=False)
     except ValidationError as error:
         raise MalformedError(f"not a {statement.type}: {first_problem(error)}") from error

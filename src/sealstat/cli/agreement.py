@@ -62,6 +62,7 @@ def approve(what: FileOrId, host: HostOption = None, home: HomeOption = None, js
     """Sign an agreement. A file is proposed first, unless an equal one is there: then that one is approved."""
     from sealstat.cli.shared import open_home, open_member
     from sealstat.party import agreements
+    from sealstat.party.errors import NotInIt
     from sealstat.party.member import Member
 
     opened = open_home(home)
@@ -72,7 +73,12 @@ def approve(what: FileOrId, host: HostOption = None, home: HomeOption = None, js
         member = Member(opened, id, address)
         member.await_entry(id)
     else:
-        member = open_member(opened, what, host)
+        try:
+            member = open_member(opened, what, host)
+        except NotInIt:
+            agreements.approve_leaving(opened, what, host)
+            print(f"{opened.name} has approved agreement {what}, and takes no part in it.")
+            return
     agreements.approve(member)
     status = agreements.status(Member(opened, member.id, host))
     if json:

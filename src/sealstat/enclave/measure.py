@@ -26,9 +26,18 @@ class Measurement:
 def measure(package: Path | None = None) -> Measurement:
     """Measure the modules of the closed set below a package folder (default: this installed one).
 
-    The value depends on names and bytes of the files alone: not on where they lie, who owns them, or when.
+    The value depends on names and bytes of the files alone: not on where they lie, who owns them, or when. What the
+    interpreter keeps of them (``__pycache__``), and its own files, are for the measurement of the machine's image.
+
+    Raises:
+        EvidenceError: a measured room holds something else that could be imported.
     """
     root = package or Path(__file__).resolve().parents[1]
+    for room in ROOMS:
+        for path in (root / room).rglob("*"):
+            beside = path.is_dir() or path.suffix in {".py", ".in", ".lock"} or path.parent.name == "__pycache__"
+            if not beside:  # an extension module or a .pyc of its own would be imported before, or without, a source
+                raise EvidenceError(f"{path.relative_to(root)} is no source that can be measured: remove it")
     paths = [root / "__init__.py", root / _LOCK, *(path for room in ROOMS for path in (root / room).rglob("*.py"))]
     files = {path.relative_to(root).as_posix(): sha256(path.read_bytes()).hexdigest() for path in paths}
     return Measurement(canonical.digest({"files": files, "measure": "sealstat-source-1"}), files)

@@ -32,6 +32,7 @@ from sealstat.enclave.engine import engine
 from sealstat.enclave.errors import Refused, SessionOver
 from sealstat.evidence.attester import Attester
 from sealstat.evidence.report import report_data
+from sealstat.log.errors import LogError
 from sealstat.release import rules
 from sealstat.release.commitment import content
 from sealstat.statistics.catalogue import Catalogue
@@ -102,7 +103,7 @@ class Session:
         self.await_challenges()
         evidence = self.send_evidence()
         try:
-            deliveries = self.await_keys()
+            deliveries = self.await_keys(evidence.id)
         except Refused as refused:
             self.refuse(refused)
             return
@@ -187,6 +188,10 @@ class Session:
         found: dict[str, Entry[Challenge]] = {}
         for entry in self.follower.view.challenges.values():  # in order of their leaves
             if (entry.body.request, entry.body.c) == (self.request.id, self.c):
+                try:
+                    self.follower.verify_note(entry.body.checkpoint.encode())
+                except LogError:
+                    continue  # no checkpoint of this log at all: one holder's garbage must not end everybody's run
                 found[entry.by] = entry
         return found
 
@@ -209,11 +214,13 @@ class Session:
 
     # -- (4) keys ----------------------------------------------------------------------------------------------
 
-    def await_keys(self) -> list[OpenDelivery]:
+    def await_keys(self, evidence: str) -> list[OpenDelivery]:
         """Wait until every owner has released its key to this instance, and open them."""
         needed = self.request.body.deliveries
         for _ in self._until("the owners to release their keys"):
             self.check_going()
+            if evidence in self.follower.view.void:
+                raise SessionOver("the evidence means nothing to those who read the log")
             if self.me not in self.follower.view.instances:
                 continue
             if self._newest_challenges() != self.challenges and self._passed_by():

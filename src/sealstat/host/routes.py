@@ -19,7 +19,7 @@ from sealstat.host import launches
 from sealstat.host import store as tables
 from sealstat.host.bodies import check_digest, read_all
 from sealstat.host.errors import RefusedError, not_found
-from sealstat.host.sequencer import may_read
+from sealstat.host.sequencer import is_left, may_read
 from sealstat.host.service import Host, done
 from sealstat.log.errors import LogError
 from sealstat.wire.signing import SignedRequest
@@ -112,10 +112,12 @@ async def get_statement(host: TheHost, signed: Signed, id: Digest) -> Response:
     def look() -> bytes | None:
         table = tables.statements.c
         with host.store.reading() as connection:
-            row = connection.execute(select(table.agreement, table.envelope).where(table.id == id)).one_or_none()
-            if row is None or not may_read(connection, row.agreement, signed.fingerprint):
+            wanted = select(table.agreement, table.type, table.envelope).where(table.id == id)
+            row = connection.execute(wanted).one_or_none()
+            if row is None:
                 return None
-            return bytes(row.envelope)
+            left = row.type == "agreement" and is_left(connection, row.agreement, signed.fingerprint)
+            return bytes(row.envelope) if left or may_read(connection, row.agreement, signed.fingerprint) else None
 
     envelope = await run_in_threadpool(look)
     if envelope is None:

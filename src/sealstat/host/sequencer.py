@@ -146,7 +146,8 @@ class Sequencer:
             if caller not in {statement.by, *parties}:
                 raise RefusedError(403, "not-yours", "an agreement is handed in by one of its parties")
             return terms
-        if caller != self._keys.fingerprint and not is_member(connection, agreement, caller):
+        leaving = statement.type == "approval" and is_left(connection, agreement, caller)
+        if caller != self._keys.fingerprint and not leaving and not is_member(connection, agreement, caller):
             raise not_found()
         signer = _kind(connection, agreement, statement.by)
         if (signer == "instance") != (statement.type in INSTANCE_TYPES) and (signer, statement.type) != (
@@ -296,6 +297,13 @@ def is_member(connection: Connection, agreement: str, caller: str) -> bool:
     table = tables.cards.c
     mine = (table.agreement == agreement) & (table.fingerprint == caller) & table.in_force
     return connection.execute(select(table.name).where(mine)).first() is not None
+
+
+def is_left(connection: Connection, agreement: str, caller: str) -> bool:
+    """Whether a card belongs to the version before: its approvers read and approve the new one, though not in it."""
+    mine = tables.agreements.c.id == agreement
+    older = connection.execute(select(tables.agreements.c.supersedes).where(mine)).scalar_one_or_none()
+    return older is not None and is_member(connection, older, caller)
 
 
 def may_read(connection: Connection, agreement: str, caller: str) -> bool:

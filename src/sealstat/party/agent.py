@@ -3,6 +3,7 @@
 It calls out only. What it did and why stands in the ledger, and on its page (console/).
 """
 
+import fcntl
 import threading
 import time
 from collections.abc import Callable
@@ -35,10 +36,19 @@ class Agent:
         self._last_act = 0
 
     def serve(self) -> None:
-        """Work until ``stopped`` is set."""
-        while not self.stopped.is_set():
-            self.turn()
-            self._rest()
+        """Work until ``stopped`` is set.
+
+        Raises:
+            PartyError: another agent works in this home: two would judge whom to release to without one another.
+        """
+        with (self.home.path / "agent.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PartyError(f"another agent is at work in {self.home.path}: end that one first") from None
+            while not self.stopped.is_set():
+                self.turn()
+                self._rest()
 
     def turn(self) -> None:
         """Look once for new agreements, and do every duty of every agreement once."""

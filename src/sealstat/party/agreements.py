@@ -2,17 +2,21 @@
 
 from typing import Any
 
+from sealstat.agreement.check import check_body
 from sealstat.agreement.explain import LANGUAGE, RENDERER, digest, explain
 from sealstat.agreement.model import Agreement
-from sealstat.agreement.replay import InactiveError
+from sealstat.agreement.replay import InactiveError, View
 from sealstat.crypto import canonical
 from sealstat.crypto.errors import CryptoError
 from sealstat.crypto.statement import parse, sign
+from sealstat.log.reader import LogReader
 from sealstat.party.errors import PartyError
 from sealstat.party.home import Home
 from sealstat.party.member import Member, agreements_in_log, utc_now
+from sealstat.statistics.catalogue import Catalogue
 from sealstat.wire.client import HostClient
 from sealstat.wire.errors import WireError
+from sealstat.wire.follow import fetch_chain
 
 
 def propose(home: Home, agreement: Agreement, host: str) -> str:
@@ -62,6 +66,41 @@ def approve(member: Member) -> None:
         before.update()
         before.await_leaf(before.say("successor", {"new": member.id}))
     member.home.ledger.act("approved an agreement", member.agreement.title, agreement=member.id)
+
+
+def approve_leaving(home: Home, agreement: str, host: str | None) -> Member:
+    """Approve, as one who leaves, the version that comes after; this party's place in the version before.
+
+    Raises:
+        PartyError: this party is no approver of the version before, or has let go of it already.
+    """
+    client = HostClient(host or "", home.identity.signer, home.fingerprint)
+    new = View(fetch_chain(client, agreement)).agreement
+    check_body(new, Catalogue())
+    before = Member(home, new.supersedes or "", host)
+    before.update()
+    if before.name not in before.agreement.roles.approvers:
+        raise PartyError(f"{home.name} is no approver of the version before: no approval is needed")
+    if before.name in before.view.successors[before.id].get(agreement, set()):
+        raise PartyError(f"{home.name} has approved this agreement already")
+    body = {"language": LANGUAGE, "renderer": RENDERER, "explained": digest(explain(new, agreement))}
+    said = sign(
+        before.identity.signer,
+        type="approval",
+        by=before.identity.fingerprint,
+        agreement=agreement,
+        body=body,
+        at=utc_now(),
+    )
+    client.send(said)
+    before.await_leaf(before.say("successor", {"new": agreement}))
+    # the approval stands under an agreement that this party does not follow: its leaf is looked for in the proven log
+    assert before.follower.checkpoint is not None
+    pieces = LogReader(client.log_file).stream(0, before.follower.checkpoint.checkpoint)
+    if not any(said.leaf in piece for piece in pieces):
+        raise PartyError("the host took the approval and did not log it: approve again, and tell its operator")
+    home.ledger.act("approved the version that this party leaves with", new.title, agreement=before.id)
+    return before
 
 
 def withdraw(member: Member, why: str) -> None:

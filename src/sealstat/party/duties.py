@@ -6,6 +6,7 @@ The comments give the section of protocol.md that the check stands for.
 
 import secrets
 from datetime import datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,12 @@ from sealstat.wire.follow import StaleError
 
 
 def do_all(member: Member) -> None:
-    """Every duty once, in the order of the story."""
+    """Every duty once, in the order of the story; trouble with one does not keep the party from the others.
+
+    Raises:
+        PartyError, WireError, LogError, CryptoError: the first trouble there was, when all duties had their turn.
+    """
+    trouble: Exception | None = None
     for duty in (
         resend,
         answer_linkage,
@@ -42,9 +48,15 @@ def do_all(member: Member) -> None:
         keep_results,
         take_shares,
         release_results,
+        forget_shares,
         end_retention,
     ):
-        duty(member)
+        try:
+            duty(member)
+        except (PartyError, WireError, LogError, CryptoError) as error:
+            trouble = trouble or error
+    if trouble is not None:
+        raise trouble
 
 
 # -- what was said must reach the log --------------------------------------------------------------------------
@@ -72,7 +84,7 @@ def _still_due(member: Member, type: str, body: dict[str, Any]) -> bool:
             return False
     elif type == "result-release":
         found = member.view.records.get(body["record"])
-        return found is not None and _active(member) and _may_release(member, member.judged(), *found)
+        return found is not None and _stands(member) and _may_release(member, member.judged(), *found)
     return True
 
 
@@ -138,7 +150,12 @@ def _challenge(member: Member, view: View, request: Entry[RunRequest], *, holder
         # before it is said: a share may be sealed to it as soon as the log has it
         ref = canonical.digest(body["seal_to"])
         member.home.ledger.keep_secret("seal-to", ref, opener.to_secret())
-    sent = member.say("challenge", body)
+    try:
+        sent = member.say("challenge", body)
+    except PartyError:
+        if holder:  # nobody was shown the key, so nothing is sealed to it
+            member.home.ledger.destroy_secret("seal-to", ref)
+        raise
     member.home.ledger.note_fact("challenged", sent.id, member.clock().isoformat())
     reason = f"run of {request.body.task} for {request.body.period}, asked by {request.by}"
     member.home.ledger.act(f"challenged any enclave that would run {request.id[:12]}", reason, agreement=member.id)
@@ -294,8 +311,8 @@ def _named_blobs(member: Member, record: RunRecord) -> list[str]:
 
 def _keep_blob(member: Member, digest: str, *, limit: int | None = None) -> bytes:
     path = kept_folder(member) / digest
-    if path.exists():
-        return path.read_bytes()
+    if path.exists() and sha256(data := path.read_bytes()).hexdigest() == digest:
+        return data
     data = member.client.get_blob(member.id, digest, **({"limit": limit} if limit else {}))
     write_private(path, data)
     return data
@@ -311,20 +328,26 @@ def take_shares(member: Member) -> None:
         taken = ledger.fact("taken", ref) or 0
         for c in range(taken, len(state.counting)):
             record, instance = member.view.records[state.counting[c]]
-            if record.agreement == member.id:
-                _take_share(member, record, instance)
-            # forward secrecy: what was sealed to these keys, in abandoned records too, is dead from here on
+            opened = record.agreement != member.id or _take_share(member, record, instance)
+            # forward secrecy: what was sealed to these keys, in abandoned records too, is dead from here on; where the
+            # share did not open they stay until the next record counts, or nobody could find out why
             for entry in member.view.challenges.values():
-                request = member.view.requests[entry.body.request]
-                if entry.by == member.name and entry.body.c <= c and request.body.task == task and entry.body.seal_to:
-                    ledger.destroy_secret("seal-to", canonical.digest(entry.body.seal_to.to_json()))
+                same = member.view.requests[entry.body.request].body.task == task
+                if same and entry.body.c <= (c if opened else c - 1):
+                    _destroy_seal_to(member, entry)
             ledger.note_fact("taken", ref, c + 1)
 
 
-def _take_share(member: Member, record: Entry[RunRecord], instance: Instance) -> None:
+def _destroy_seal_to(member: Member, entry: Entry[Challenge]) -> None:
+    if entry.by == member.name and entry.body.seal_to is not None:
+        member.home.ledger.destroy_secret("seal-to", canonical.digest(entry.body.seal_to.to_json()))
+
+
+def _take_share(member: Member, record: Entry[RunRecord], instance: Instance) -> bool:
+    """Open and store this holder's share; False if what was sealed for it does not open."""
     ledger, said = member.home.ledger, record.body
     if ledger.secret("result-share", record.id) is not None or member.name not in said.shares:
-        return
+        return True
     given, fresh = said.shares[member.name], _seal_to_keys(member, instance)
     # bound to the card that was in force when the instance sealed: this party may have taken a new one since
     for identity in member.home.identities.values():
@@ -343,8 +366,9 @@ def _take_share(member: Member, record: Entry[RunRecord], instance: Instance) ->
                 continue
             if mac_matches(subkey(share, "share"), context, given.mac):
                 ledger.keep_secret("result-share", record.id, {"share": b64(share)})
-                return
+                return True
     _note_once(member, f"no share of the results of run {said.request[:12]}", "what the enclave sealed does not open")
+    return False
 
 
 def _seal_to_keys(member: Member, instance: Instance) -> list[Opener]:
@@ -359,7 +383,7 @@ def _seal_to_keys(member: Member, instance: Instance) -> list[Opener]:
 
 def release_results(member: Member) -> None:
     """Give this holder's share to the consumers, once per counter, if nothing stands against it (section 7)."""
-    if not _active(member):
+    if not _stands(member):
         return
     view = member.judged()
     for id in member.home.ledger.secret_refs("result-share"):
@@ -379,12 +403,21 @@ def _may_release(member: Member, view: View, record: Entry[RunRecord], instance:
     if any(no.by in member.agreement.owners(instance.task) for no in view.refusals.get(record.id, [])):
         _note_once(member, f"held the result of run {run} back for good", "an owner of the data refused its release")
         return False
-    owner = member.name in member.agreement.owners(instance.task)
-    if task.hold == "owner" and owner and not member.home.ledger.fact("allowed", record.id):
-        _note_once(member, f"the result of run {run} waits for a person", f"say `sealstat party allow {run}` or refuse")
+    if task.hold == "owner" and not _people_agree(member, view, record, instance):
         return False
     since = member.home.ledger.first_time("counting", record.id, member.clock())
     return member.clock() >= since + lasting(task.release_delay)
+
+
+def _people_agree(member: Member, view: View, record: Entry[RunRecord], instance: Instance) -> bool:
+    """Under ``hold: owner``: an owner gives its share at a person's word, any other holder after all owners did."""
+    run, owners = record.body.request[:12], member.agreement.owners(instance.task)
+    if member.name not in owners:
+        return set(owners) <= view.result_releases.get(record.id, {}).keys()
+    if member.home.ledger.fact("allowed", record.id):
+        return True
+    _note_once(member, f"the result of run {run} waits for a person", f"say `sealstat party allow {run}` or refuse")
+    return False
 
 
 def _release_result(member: Member, record: Entry[RunRecord], instance: Instance) -> None:
@@ -406,6 +439,24 @@ def _release_result(member: Member, record: Entry[RunRecord], instance: Instance
 
 
 # -- forget ----------------------------------------------------------------------------------------------------
+
+
+def forget_shares(member: Member) -> None:
+    """Destroy what can never be of use again: shares of a stopped result, all keys and shares of an ended agreement."""
+    view, ledger, now = member.judged(), member.home.ledger, member.clock()
+    if view.ended(now):
+        for entry in view.challenges.values():
+            if entry.agreement == member.id:
+                _destroy_seal_to(member, entry)
+    over = member.id in view.withdrawals or now > member.agreement.valid.end
+    for id in ledger.secret_refs("result-share"):
+        if id not in view.records or view.records[id][0].agreement != member.id:
+            continue
+        owners = member.agreement.owners(view.instance_of(id).task)
+        if over or any(no.by in owners for no in view.refusals.get(id, [])):
+            ledger.destroy_secret("result-share", id)
+            why = "the agreement has ended" if over else "an owner of the data refused its release"
+            member.home.ledger.act(f"destroyed its share of the result of record {id[:12]}", why, agreement=member.id)
 
 
 def end_retention(member: Member) -> None:
@@ -445,6 +496,14 @@ def forget(member: Member, delivery: str, *, why: str) -> None:
 def _active(member: Member) -> bool:
     try:
         member.judged().check_active(member.clock())
+    except InactiveError:
+        return False
+    return True
+
+
+def _stands(member: Member) -> bool:
+    try:
+        member.judged().check_stands(member.clock())
     except InactiveError:
         return False
     return True

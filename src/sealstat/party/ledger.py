@@ -150,7 +150,9 @@ class Ledger:
         with self._writing() as db:
             gone = db.execute("DELETE FROM secret WHERE kind = ? AND ref = ?", (kind, ref)).rowcount
         with self._lock:
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:  # the journal still holds the page as it was
+            raise PartyError("another program reads this party's ledger, so a key cannot be destroyed: end it")
         return bool(gone)
 
     # -- what was sent ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from sealstat.crypto.statement import Statement, parse_leaf, sign
 from sealstat.log.checkpoint import parse_checkpoint
 from sealstat.log.note import parse_note
 from sealstat.log.reader import LogReader
-from sealstat.party.errors import PartyError, WaitingTooLong
+from sealstat.party.errors import NotInIt, PartyError, WaitingTooLong
 from sealstat.party.home import Home, Identity
 from sealstat.statistics.catalogue import Catalogue
 from sealstat.wire.client import HostClient
@@ -52,7 +52,7 @@ class Member:
         self.client = HostClient(address, home.identity.signer, home.fingerprint)
         self.follower = Follower(self.client, chain, home.ledger)
         if not any(card.name == home.name for card in self.view.cards[self.view.id].values()):
-            raise PartyError(f"the agreement does not name {home.name} as a party")
+            raise NotInIt(f"the agreement does not name {home.name} as a party")
         # an unsound agreement binds nobody here, whoever signed it
         check_body(self.agreement, Catalogue())
         home.ledger.save_chain(agreement, chain)

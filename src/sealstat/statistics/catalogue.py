@@ -14,3 +14,9 @@ class Catalogue:
     def schema_names(self) -> list[str]:
         """The names of all table schemas."""
         return schemas.names()
+
+    def identifier(self, schema: str) -> tuple[str, int] | None:
+        """The identifying column of a table, and how many of its digits stay readable; None if it has none."""
+        table = schemas.get(schema)
+        column = next((column.name for column in table.columns if column.kind == "identifier"), None)
+        return None if column is None else (column, table.keep_prefix)

@@ -1,6 +1,8 @@
 """Calls to the host: every one signed by the caller's card, every answer held against its digest."""
 
 import json
+import os
+import ssl
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,6 +26,21 @@ _TRIES = 4
 _PAUSE_S = 0.25
 
 
+def _authorities() -> ssl.SSLContext | bool:
+    """Who may vouch for a host's name: the public authorities, or those in the file that SEALSTAT_CA_FILE names.
+
+    Raises:
+        WireError: there is no such file, or no certificate in it.
+    """
+    file = os.environ.get("SEALSTAT_CA_FILE")
+    if not file:
+        return True
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as error:  # ssl.SSLError is one
+        raise WireError(f"SEALSTAT_CA_FILE names {file}, which holds no certificates that can be read") from error
+
+
 @dataclass
 class HostClient:
     """One caller's connection to one host; usable from several threads.
@@ -42,7 +59,9 @@ class HostClient:
         self.url = self.url.rstrip("/")
         limits = httpx.Limits(max_connections=8, max_keepalive_connections=4)
         # no proxy and no other surprise from the environment: the address is the agreement's
-        self._http = httpx.Client(timeout=self.timeout_s, limits=limits, trust_env=False, follow_redirects=False)
+        self._http = httpx.Client(
+            timeout=self.timeout_s, limits=limits, trust_env=False, follow_redirects=False, verify=_authorities()
+        )
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -332,6 +332,9 @@ class _Fake:
     def schema_names(self) -> list[str]:
         return ["roamers", "trips"]
 
+    def identifier(self, schema: str) -> tuple[str, int] | None:
+        return ("imsi", 6)
+
 
 def test_a_table_without_contributors_cannot_be_protected():
     value = builders.agreement_json()
@@ -343,3 +346,15 @@ def test_an_input_wants_its_schema():
     value = changed("datasets.roamers-b.schema", "trips")
     value["tasks"]["visitors"]["releases"] = {"all": {"to": ["ministry"], "minimum": 10}}
     assert "roamers" in dict(problems(Agreement.model_validate(value), _Fake()))["tasks.visitors.inputs.b"]
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "place", "said"),
+    [
+        ("pseudonyms.roamers.keep_prefix", 8, "pseudonyms.roamers", "keeps 6 digits of imsi"),
+        ("pseudonyms.roamers.of", "msisdn", "pseudonyms.roamers", "of: imsi"),
+        ("datasets.roamers-a.pseudonym", None, "datasets.roamers-a.pseudonym", "imsi would not be replaced"),
+    ],
+)
+def test_what_is_signed_about_pseudonyms_is_what_the_schema_does(where: str, value: object, place: str, said: str):
+    assert said in places(changed(where, value))[place]

@@ -79,3 +79,10 @@ def test_another_version_than_the_locks_is_refused(copy: Path) -> None:
     lock.write_text("pydantic==0.0.1 \\\n    --hash=sha256:00\n")
     with pytest.raises(EvidenceError, match=r"pydantic .* is installed"):
         check_installed(copy)
+
+
+@pytest.mark.parametrize("name", ["merkle.so", "merkle.cpython-311-x86_64-linux-gnu.so", "extra.pyc"])
+def test_a_room_that_holds_code_without_a_source_is_not_measured(copy: Path, name: str) -> None:
+    (copy / "log" / name).write_bytes(b"code")
+    with pytest.raises(EvidenceError, match=f"log/{name}"):
+        measure(copy)

@@ -20,6 +20,8 @@ from hosting import HostProcess
 from sealstat.host import seen, serve, setup
 from sealstat.host.errors import HostError
 from sealstat.host.settings import Settings
+from sealstat.wire.client import HostClient
+from sealstat.wire.errors import WireError
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def test_a_home_that_another_process_serves_is_refused(running: HostProcess) -> 
         serve.run(settings, setup.load_keys(running.home, None), port=0)
 
 
-def test_with_tls_it_is_served_under_its_certificate(home: Path) -> None:
+def test_with_tls_it_is_served_under_its_certificate(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_certificate(home)
     port = hosting.free_port()
     script = (
@@ -85,12 +87,30 @@ def test_with_tls_it_is_served_under_its_certificate(home: Path) -> None:
         assert process.stdout.readline() == f"{port}\n"
         context = ssl.create_default_context(cafile=home / "cert.pem")
         assert httpx.get(f"https://127.0.0.1:{port}/health", verify=context, trust_env=False).status_code == 200
+        caller = hosting.party("operator-a")
+        with pytest.raises(WireError, match="cannot be reached"):  # no public authority vouches for it
+            HostClient(f"https://127.0.0.1:{port}", caller[1], "0" * 64).health()
+        monkeypatch.setenv("SEALSTAT_CA_FILE", str(home / "cert.pem"))
+        client = HostClient(f"https://127.0.0.1:{port}", caller[1], "0" * 64)
+        assert client.health()["card"]["name"] == "host"
+        client.close()
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False)
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
         process.stdout.close()
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_a_private_authority_that_cannot_be_read_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "ca.pem").write_bytes(content)
+    monkeypatch.setenv("SEALSTAT_CA_FILE", str(tmp_path / "ca.pem"))
+    with pytest.raises(WireError, match="SEALSTAT_CA_FILE"):
+        HostClient("https://stats.example", hosting.party("operator-a")[1], "0" * 64)
 
 
 def write_certificate(folder: Path) -> None:

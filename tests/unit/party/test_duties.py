@@ -4,6 +4,7 @@ import pytest
 
 import builders
 from desk import Desk, home, write_keys
+from sealstat.agreement.model import Agreement
 from sealstat.crypto.cards import b64
 from sealstat.crypto.statement import Statement
 from sealstat.party import duties, linkage
@@ -21,8 +22,10 @@ def refusal(status: int = 403) -> HostRefusal:
 class Scene:
     """Operator A's agent has challenged a request, with two instances that show good evidence over its challenge."""
 
-    def __init__(self, tmp_path: Path) -> None:
-        self.story = Story()
+    def __init__(self, tmp_path: Path, *, hold: str = "none") -> None:
+        terms = builders.agreement_json()
+        terms["tasks"]["visitors"]["hold"] = hold
+        self.story = Story(Agreement.model_validate(terms))
         self.request = self.story.begin()
         self.desk = Desk(self.story, home(tmp_path, "operator-a"))
         self.delivery = self.request.body["deliveries"][0]
@@ -175,6 +178,101 @@ def test_a_result_written_down_is_not_sent_after_an_owner_refused_it(scene: Scen
     scene.desk.read()
     duties.resend(scene.desk)
     assert scene.desk.said("result-release") == []
+
+
+def test_a_share_that_does_not_open_leaves_the_key_it_should_have_been_sealed_to(scene: Scene) -> None:
+    made = scene.instance()
+    scene.released_to()
+    made.releases[scene.delivery] = scene.desk.log("key-release")
+    scene.story.openers[scene.challenges["operator-a"].id] = _opener(scene)
+    other = scene.request.body["deliveries"][1]
+    made.releases[other] = scene.story.release(scene.story.statements[other], made)
+    body, _ = scene.story.record_body(made)
+    garbage = {**body["shares"], "operator-a": {"sealed": b64(bytes(1200)), "mac": "0" * 64}}
+    scene.story.keep(scene.story.record(made, shares=garbage))
+    scene.desk.read()
+    duties.take_shares(scene.desk)
+    ledger = scene.desk.home.ledger
+    assert (ledger.secret_refs("result-share"), len(ledger.secret_refs("seal-to"))) == ([], 1)
+
+
+def test_a_stopped_result_leaves_no_share_behind(scene: Scene) -> None:
+    record = counted(scene)
+    duties.take_shares(scene.desk)
+    scene.story.refuse("operator-b", record.id, "owner", why="a mistake in the data")
+    scene.desk.read()
+    duties.do_all(scene.desk)
+    assert scene.desk.home.ledger.secret_refs("result-share") == []
+    assert scene.desk.said("result-release") == []
+
+
+def test_a_withdrawn_agreement_leaves_neither_keys_nor_shares_behind(scene: Scene) -> None:
+    assert len(scene.desk.home.ledger.secret_refs("seal-to")) == 1
+    counted(scene)
+    duties.take_shares(scene.desk)
+    scene.story.challenge(
+        "operator-a", scene.story.request(list(scene.story.deliver_all(period="2026-11")), period="2026-11")
+    )
+    scene.story.withdraw("ministry")
+    scene.desk.read()
+    duties.do_all(scene.desk)
+    ledger = scene.desk.home.ledger
+    assert ledger.secret_refs("result-share") == ledger.secret_refs("seal-to") == []
+    assert scene.desk.said("result-release") == []
+
+
+def test_a_challenge_the_host_refuses_leaves_no_key_behind(tmp_path: Path) -> None:
+    story = Story()
+    story.begin()
+    desk = Desk(story, home(tmp_path, "operator-a"))
+    desk.host.error = refusal()
+    with pytest.raises(PartyError):
+        duties.challenge_requests(desk)
+    assert desk.home.ledger.secret_refs("seal-to") == []
+
+
+def test_trouble_with_one_duty_does_not_keep_the_agent_from_the_next(scene: Scene) -> None:
+    record = counted(scene)
+    second = scene.story.begin(period="2026-11")
+    scene.desk.read()
+    scene.desk.host.error = refusal()
+    with pytest.raises(PartyError):
+        duties.do_all(scene.desk)  # the challenge of the second request is refused
+    assert scene.desk.home.ledger.secret_refs("result-share") == [record.id]
+    assert second.id in scene.desk.view.requests
+
+
+def test_a_result_that_counted_before_a_newer_version_is_released(scene: Scene) -> None:
+    record = counted(scene)
+    duties.take_shares(scene.desk)
+    scene.story.succeed(scene.story.id, "ab" * 32, "operator-a", "operator-b", "ministry")
+    scene.desk.read()
+    assert scene.desk.view.superseded()
+    duties.release_results(scene.desk)
+    scene.story.wait(3600)
+    duties.release_results(scene.desk)
+    assert [each.body["record"] for each in scene.desk.said("result-release")] == [record.id]
+
+
+def test_under_hold_another_holder_waits_for_every_owner(tmp_path: Path) -> None:
+    scene = Scene(tmp_path / "a", hold="owner")
+    record = counted(scene)
+    regulator = Desk(scene.story, home(tmp_path / "r", "regulator"))
+    regulator.home.ledger.keep_secret("result-share", record.id, {"share": b64(bytes(33))})
+
+    def released(*by: str) -> bool:
+        for name in by:
+            body = {"record": record.id, "shares": {"ministry": b64(b"sealed")}}
+            scene.story.tell(name, "result-release", body)
+        regulator.read()
+        duties.release_results(regulator)
+        scene.story.wait(3600)
+        duties.release_results(regulator)
+        return bool(regulator.said("result-release"))
+
+    assert not released()
+    assert not released("operator-a")
+    assert released("operator-b")
 
 
 def test_an_agent_goes_on_when_a_person_takes_a_new_card_beside_it(scene: Scene) -> None:
