@@ -8,17 +8,25 @@ import contextlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sealstat.crypto import statement
-from sealstat.crypto.cards import fingerprint, parse_card
-from sealstat.crypto.statement import Statement
+from sealstat.crypto import canonical, statement
+from sealstat.crypto.cards import fingerprint, parse_card, unb64
+from sealstat.crypto.statement import Statement, parse_leaf
+from sealstat.host.setup import HostKeys
+from sealstat.log.checkpoint import parse_checkpoint
+from sealstat.log.errors import LogError
+from sealstat.log.note import Cosigner, Note, parse_note
+from sealstat.log.reader import LogReader
+from sealstat.log.store import TileLog
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length", "date", "server"}
 
@@ -154,3 +162,61 @@ class LyingHost:
                 pass
 
         return Handler
+
+
+@dataclass
+class Held:
+    """A lie that lets the first call wait until ``let_go``; all others pass."""
+
+    calls: list[Call] = field(default_factory=list)
+    free: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, call: Call, _: Truth) -> None:
+        if not self.calls:
+            self.calls.append(call)
+            self.free.wait(120)
+
+    def let_go(self) -> None:
+        self.free.set()
+
+
+def always(body: bytes, status: int = 200) -> Lie:
+    return lambda *_: Answer(body, status)
+
+
+class Fork:
+    """The log with one leaf exchanged, signed by the log's own key; witnesses that lie cosign it."""
+
+    def __init__(
+        self, host: LyingHost, keys: HostKeys, homes: Callable[[str], Path], folder: Path, *, without: str
+    ) -> None:
+        """A fork of the log as it is, without its last leaf of a type; ``homes`` are where the witnesses' keys lie."""
+        real = parse_checkpoint(parse_note(host.log_file("checkpoint")).text)
+        entries = LogReader(host.log_file).entries(0, real.size, real)
+        place = max(index for index, entry in enumerate(entries) if parse_leaf(entry)[2] == without)
+        entries[place] = canonical.encode({"agreement": "f" * 64, "id": "e" * 64, "type": "approval"})
+        self._log, self._homes = TileLog(folder, keys.card.origin, keys.log_key), homes
+        self._log.append(entries)
+
+    def told(self, *cosigned: str, forged: str = "") -> Lie:
+        """The fork under these witnesses' cosignatures, and one that only looks like a witness's."""
+        note = parse_note(self._log.sign_checkpoint())
+        signers, now = [self._cosigner(name) for name in (*cosigned, *([forged] if forged else []))], int(time.time())
+        lines = [signer.sign(note.text, timestamp=now) for signer in signers]
+        if forged:
+            liar = Cosigner(forged, Ed25519PrivateKey.generate()).sign(note.text, timestamp=now)
+            lines[-1] = replace(lines[-1], signature=liar.signature)
+        signed = Note(note.text, (*note.signatures, *lines)).serialise()
+
+        def lie(call: Call, _: Truth) -> Answer:
+            path = call.path.removeprefix("/log/")
+            try:
+                return Answer(signed if path == "checkpoint" else self._log.read(path))
+            except LogError:
+                return Answer(b"", 404)
+
+        return lie
+
+    def _cosigner(self, witness: str) -> Cosigner:
+        key = unb64((self._homes(witness) / "cosigner.key").read_text().strip())
+        return Cosigner(witness, Ed25519PrivateKey.from_private_bytes(key))

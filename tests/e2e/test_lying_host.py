@@ -12,7 +12,6 @@ import secrets
 import signal
 import sqlite3
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,25 +23,18 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from lying import Answer, Call, Lie, LyingHost, Truth
+from lying import Answer, Call, Fork, Held, LyingHost, Truth, always
 from sealstat.agreement import contexts
 from sealstat.agreement.replay import View
-from sealstat.crypto import canonical
 from sealstat.crypto.cards import InstanceCard, fingerprint, unb64
 from sealstat.crypto.identity import Opener, Signer
 from sealstat.crypto.sealing import seal
-from sealstat.crypto.statement import parse_leaf, sign
+from sealstat.crypto.statement import sign
 from sealstat.host import setup
 from sealstat.host.launcher import instance_command
 from sealstat.lab import demo
 from sealstat.lab.stage import Stage, free_port
-from sealstat.log.checkpoint import parse_checkpoint
-from sealstat.log.errors import LogError
-from sealstat.log.note import Cosigner, Note, parse_note
-from sealstat.log.reader import LogReader
-from sealstat.log.store import TileLog
 from sealstat.party import linkage, runs
 from sealstat.party.deliver import deliver
 from sealstat.party.errors import PartyError
@@ -51,6 +43,7 @@ from sealstat.party.member import Member
 from sealstat.wire.client import HostClient
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+PERIOD = "2026-09"
 DELAY_S, AGE_S = 3, 4
 CHECKPOINT = "/log/checkpoint"
 BLOBS = "/v1/agreements/[0-9a-f]+/blobs/"
@@ -64,13 +57,13 @@ class Play:
     lies: LyingHost
     agreement: str
     truths: dict[str, Any] = field(default_factory=dict)  # by run
-    homes: dict[str, Home] = field(default_factory=dict)
+    members: dict[tuple[str, str], Member] = field(default_factory=dict)
 
-    def deliver(self, period: str) -> None:
+    def deliver(self, period: str = PERIOD) -> None:
         self.truths[period] = demo.generate(self.stage, 1_000, period, seed=3)
         demo.deliver(self.stage, self.agreement, period)
 
-    def ask(self, period: str) -> str:
+    def ask(self, period: str = PERIOD) -> str:
         words = ("run", self.agreement, "visitors", "--period", period, "--purpose", demo.PURPOSE, "--detach")
         run: str = self.stage.json("ministry", *words)["run"]
         self.truths[run] = self.truths[period]
@@ -95,15 +88,21 @@ class Play:
 
     def member(self, role: str) -> Member:
         """A party in this process, as a dishonest one may run other programs over its own home."""
-        if role not in self.homes:
-            self.homes[role] = Home(self.stage.home(role), self.passphrase(role))
-        member = Member(self.homes[role], self.agreement, self.stage.url)
+        key = role, self.agreement
+        if key not in self.members:
+            home = Home(self.stage.home(role), self.passphrase(role))
+            self.members[key] = Member(home, self.agreement, self.stage.url)
+        member = self.members[key]
         member.update()
         return member
 
     def view(self) -> View:
         """What the log says to one who is not lied to."""
         return self.member("ministry").view
+
+    def await_challenges(self, run: str) -> None:
+        """Wait until both owners and the third holder have answered a run."""
+        await_(lambda: sum(each.body.request == run for each in self.view().challenges.values()) == 3)
 
     def door(self, run: str) -> str:
         """A token for an instance, as the host's house makes as many as it likes."""
@@ -150,7 +149,14 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
             stage.start_host("--port", str(real), "--url", stage.url, "--recosign", "1")
             for party in stage.parties:
                 stage.start_agent(party)
-            yield Play(stage, lies, demo.agree(stage, release_delay=f"{DELAY_S}s"))
+            many = demo.agree(
+                stage,
+                release_delay=f"{DELAY_S}s",
+                change=lambda text: text.replace("runs_per_period: 1 ", "runs_per_period: 99 "),
+            )
+            played = Play(stage, lies, many)
+            played.deliver()
+            yield played
 
 
 def another_agreement(play: Play, title: str, *changes: tuple[str, str]) -> Play:
@@ -177,68 +183,11 @@ def released(view: View, run: str) -> bool:
     return record is not None and len(view.result_releases.get(record.id, {})) >= 2
 
 
-@dataclass
-class Held:
-    """A lie that lets the first call wait until ``let_go``; all others pass."""
-
-    calls: list[Call] = field(default_factory=list)
-    free: threading.Event = field(default_factory=threading.Event)
-
-    def __call__(self, call: Call, _: Truth) -> None:
-        if not self.calls:
-            self.calls.append(call)
-            self.free.wait(120)
-
-    def let_go(self) -> None:
-        self.free.set()
-
-
-def always(body: bytes, status: int = 200) -> Lie:
-    return lambda *_: Answer(body, status)
-
-
-class Fork:
-    """The log with one leaf exchanged, signed by the log's own key; witnesses that lie cosign it."""
-
-    def __init__(self, play: Play, folder: Path, *, without: str) -> None:
-        real = parse_checkpoint(parse_note(play.lies.log_file("checkpoint")).text)
-        entries = LogReader(play.lies.log_file).entries(0, real.size, real)
-        place = max(index for index, entry in enumerate(entries) if parse_leaf(entry)[2] == without)
-        entries[place] = canonical.encode({"agreement": "f" * 64, "id": "e" * 64, "type": "approval"})
-        keys = setup.load_keys(play.stage.home("host"), play.passphrase("host"))
-        self._log, self._homes = TileLog(folder, keys.card.origin, keys.log_key), play.stage.home
-        self._log.append(entries)
-
-    def told(self, *cosigned: str, forged: str = "") -> Lie:
-        """The fork under these witnesses' cosignatures, and one that only looks like a witness's."""
-        note = parse_note(self._log.sign_checkpoint())
-        signers, now = [self._cosigner(name) for name in (*cosigned, *([forged] if forged else []))], int(time.time())
-        lines = [signer.sign(note.text, timestamp=now) for signer in signers]
-        if forged:
-            liar = Cosigner(forged, Ed25519PrivateKey.generate()).sign(note.text, timestamp=now)
-            lines[-1] = replace(lines[-1], signature=liar.signature)
-        signed = Note(note.text, (*note.signatures, *lines)).serialise()
-
-        def lie(call: Call, _: Truth) -> Answer:
-            path = call.path.removeprefix("/log/")
-            try:
-                return Answer(signed if path == "checkpoint" else self._log.read(path))
-            except LogError:
-                return Answer(b"", 404)
-
-        return lie
-
-    def _cosigner(self, witness: str) -> Cosigner:
-        key = unb64((self._homes(witness) / "cosigner.key").read_text().strip())
-        return Cosigner(witness, Ed25519PrivateKey.from_private_bytes(key))
-
-
 # -- two instances on one request ----------------------------------------------------------------------------------
 
 
 def test_an_instance_frozen_with_its_record_in_hand_opens_nothing_when_it_is_thawed(play: Play, tmp_path: Path) -> None:
-    play.deliver("2026-01")
-    run, held = play.ask("2026-01"), Held()
+    run, held = play.ask(), Held()
     with (
         play.lies.lying(held, to="instance", when=lambda call: call.says("run-record")),
         play.instance(run, "frozen") as frozen,
@@ -270,25 +219,25 @@ def test_an_instance_frozen_with_its_record_in_hand_opens_nothing_when_it_is_tha
 # -- old checkpoints -------------------------------------------------------------------------------------------------
 
 
-def test_an_agent_does_nothing_for_a_log_that_has_shrunk(play: Play, tmp_path: Path) -> None:
-    old = play.lies.log_file("checkpoint")
-    play.deliver("2026-02")
+def test_agents_and_enclave_do_nothing_for_a_log_that_has_shrunk(play: Play, tmp_path: Path) -> None:
+    old, run = play.lies.log_file("checkpoint"), play.ask()
+    play.await_challenges(run)
     with play.lies.lying(always(old), path=CHECKPOINT, to="operator-a"):
         await_(lambda: play.said("operator-a", "the log shrank from size"))
-        run = play.ask("2026-02")
-        await_(lambda: "waiting for the agent of operator-a" in play.shown(run)["sentence"])
-        time.sleep(2)
-        assert not [
-            each for each in play.view().challenges.values() if (each.by, each.body.request) == ("operator-a", run)
-        ]
+        with play.instance(run, "shrunk") as enclave:
+            await_(lambda: "waiting for the key of operator-a" in play.shown(run)["sentence"])
+            with play.lies.lying(always(old), path=CHECKPOINT, to="instance"):
+                assert enclave.wait(60) == 1
+        assert play.said("shrunk", "the log shrank from size")
+        play.stage.call("ministry", "run", "abandon", run)
     play.finish(run, tmp_path / "out")
     assert play.said("operator-a", "all well again")
 
 
 def test_a_withdrawal_hidden_from_the_enclave_keeps_its_record_from_counting(play: Play, tmp_path: Path) -> None:
     play = another_agreement(play, "withdrawn")
-    play.deliver("2026-03")
-    run, held = play.ask("2026-03"), Held()
+    play.deliver()
+    run, held = play.ask(), Held()
     with (
         play.lies.lying(held, path=BLOBS + ".*", to="instance", when=lambda call: call.method == "GET"),
         play.instance(run, "misled"),
@@ -317,8 +266,8 @@ def test_agents_that_are_shown_old_checkpoints_alone_release_nothing(play: Play,
         ("checkpoint_age: 10m", f"checkpoint_age: {AGE_S}s"),
         (f"release_delay: {DELAY_S}s", f"release_delay: {delay_s}s"),
     )
-    play.deliver("2026-04")
-    run = play.ask("2026-04")
+    play.deliver()
+    run = play.ask()
     with play.instance(run, "computing"):
         await_(lambda: play.view().counting_record(run))
     due = time.monotonic() + delay_s
@@ -339,10 +288,10 @@ def test_agents_that_are_shown_old_checkpoints_alone_release_nothing(play: Play,
 
 
 def test_agents_and_enclave_take_no_fork_of_the_log(play: Play, tmp_path: Path) -> None:
-    play.deliver("2026-05")
-    run = play.ask("2026-05")
-    await_(lambda: len([each for each in play.view().challenges.values() if each.body.request == run]) == 3)
-    fork = Fork(play, tmp_path / "fork", without="linkage-share")
+    run = play.ask()
+    play.await_challenges(run)
+    keys = setup.load_keys(play.stage.home("host"), play.passphrase("host"))
+    fork = Fork(play.lies, keys, play.stage.home, tmp_path / "fork", without="linkage-share")
     for name, lie, words in (
         ("one", fork.told("witness-uni"), "cosigned by 1 of the 2 witnesses needed"),
         ("forged", fork.told("witness-uni", forged="witness-press"), "a known key does not verify"),
@@ -363,8 +312,7 @@ def test_agents_and_enclave_take_no_fork_of_the_log(play: Play, tmp_path: Path) 
 
 
 def test_an_enclave_whose_card_was_exchanged_on_the_way_gets_no_key(play: Play, tmp_path: Path) -> None:
-    play.deliver("2026-06")
-    run = play.ask("2026-06")
+    run = play.ask()
     signer, opener = Signer.generate(post_quantum=False), Opener.generate()
     card = InstanceCard(kind="instance", keys=signer.public(), sealing=opener.public())
     thief = HostClient(play.stage.url, signer, fingerprint(card))
@@ -391,9 +339,8 @@ def test_an_enclave_whose_card_was_exchanged_on_the_way_gets_no_key(play: Play, 
 
 def test_a_sealed_key_copied_into_another_release_does_not_open(play: Play, tmp_path: Path) -> None:
     """Operator B passes operator A's sealed key off as its own, so that A's table would be read as B's."""
-    play.deliver("2026-07")
-    run = play.ask("2026-07")
-    await_(lambda: len([each for each in play.view().challenges.values() if each.body.request == run]) == 3)
+    run = play.ask()
+    play.await_challenges(run)
     play.stage.stop("operator-b")
     with play.instance(run, "deceived") as enclave:
         await_(lambda: any(each.releases for each in play.view().instances.values() if each.request.id == run))
@@ -408,15 +355,14 @@ def test_a_sealed_key_copied_into_another_release_does_not_open(play: Play, tmp_
     shown = play.shown(run)
     assert (shown["stage"], shown["refused"]) == ("refused", True)
     assert not [record for record, _ in play.view().records.values() if record.body.request == run]
-    play.finish(play.ask("2026-07"), tmp_path / "out")  # nothing is lost: asked again, it is run
+    play.finish(play.ask(), tmp_path / "out")  # nothing is lost: asked again, it is run
 
 
 # -- shares --------------------------------------------------------------------------------------------------------
 
 
 def test_a_wrong_share_names_its_giver_and_the_others_open_the_result(play: Play, tmp_path: Path) -> None:
-    play.deliver("2026-08")
-    run, let_through = play.ask("2026-08"), list[str]()
+    run, let_through = play.ask(), list[str]()
 
     def held_back(call: Call) -> bool:
         return call.says("result-release") and call.said is not None and call.said.id not in let_through
@@ -450,8 +396,7 @@ def test_a_wrong_share_names_its_giver_and_the_others_open_the_result(play: Play
 
 
 def test_a_consumer_and_the_host_together_open_nothing_that_was_not_released_to_it(play: Play, tmp_path: Path) -> None:
-    play.deliver("2026-09")
-    run, busy = play.ask("2026-09"), always(b"", 503)
+    run, busy = play.ask(), always(b"", 503)
     with (
         play.instance(run, "computing"),
         play.lies.lying(busy, to="operator-b regulator", when=lambda call: call.says("result-release")),
