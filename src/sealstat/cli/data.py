@@ -118,11 +118,14 @@ def show(
     member, id = member_of_run(open_home(home), run, host)
     if wait:
         _follow(member, id, 86_400.0, 120.0)
-    now = running.stage(member.view, id, member.name)
+    now, detail = running.stage(member.view, id, member.name), running.refusal_detail(member, id)
     if json:
-        show_json({"run": id, "stage": now.word, "sentence": now.sentence, "ended": now.ended, "refused": now.refused})
+        shown = {"run": id, "stage": now.word, "sentence": now.sentence, "ended": now.ended, "refused": now.refused}
+        show_json(shown | ({"detail": detail} if detail else {}))
     else:
         print(f"run {id[:12]}: {now.word}: {now.sentence}")
+        if detail:
+            print(f"what it told {member.name} alone: {detail}")
     if now.refused:
         raise typer.Exit(1)
 

@@ -19,7 +19,7 @@ from sealstat.agreement.replay import Entry, InactiveError, Instance, View, Void
 from sealstat.agreement.statements import Output, RunRecord, RunRequest
 from sealstat.crypto import shares
 from sealstat.crypto.cards import b64, unb64
-from sealstat.crypto.derive import commitment, subkey
+from sealstat.crypto.derive import commitment, mac_matches, subkey
 from sealstat.crypto.errors import CryptoError
 from sealstat.crypto.sealing import unseal
 from sealstat.party.errors import PartyError
@@ -171,6 +171,20 @@ def _refused(reason: str) -> str:
     return f"the enclave has refused the run ({reason}): {sentences.get(reason, 'see its owner')}"
 
 
+def refusal_detail(member: Member, run: str) -> str | None:
+    """What an enclave found wrong with this party's delivery, sealed to it alone; None if it told it nothing."""
+    refusal = member.view.run_refused(run)
+    if refusal is None or member.name not in refusal.body.sealed:
+        return None
+    for identity in member.home.identities.values():
+        context = contexts.refusal_detail(member.id, instance=refusal.by, owner=identity.fingerprint, request=run)
+        try:
+            return unseal(identity.opener, context, refusal.body.sealed[member.name]).decode("utf-8", "replace")
+        except CryptoError:
+            continue
+    return "the detail does not open with any key of this party"
+
+
 def watch(member: Member, run: str, *, patience_s: float) -> Iterator[Stage | None]:
     """Each new stage of a run until it ends; None at every look that shows nothing new.
 
@@ -242,9 +256,14 @@ def _record(member: Member, run: str) -> tuple[Entry[RunRecord], Instance]:
 
 
 def _result_key(member: Member, record: Entry[RunRecord], instance: Instance) -> bytes:
-    """R, from enough holders' shares; each is bound to its holder, this party and the record."""
+    """R, from enough holders' shares; each is bound to its holder, this party and the record.
+
+    A holder can give something else than what the instance sealed for it: then its MAC in the record is wrong, and it
+    is passed over, and named if the others are not enough.
+    """
     holders = member.view.task(instance.request).holders
     found: dict[int, bytes] = {}
+    wrong = []
     for name, entry in member.view.result_releases.get(record.id, {}).items():
         for identity in member.home.identities.values():
             context = contexts.result_release(
@@ -254,17 +273,44 @@ def _result_key(member: Member, record: Entry[RunRecord], instance: Instance) ->
                 record=record.id,
             )
             try:
-                found[holders.of.index(name) + 1] = unseal(
-                    identity.opener, context, entry.body.shares.get(member.name, "")
-                )
+                share = unseal(identity.opener, context, entry.body.shares.get(member.name, ""))
             except CryptoError:
                 continue
+            if _is_as_sealed(member, record, instance, name, share):
+                found[holders.of.index(name) + 1] = share
+            else:
+                wrong.append(name)
+    if len(found) < holders.threshold and wrong:
+        raise PartyError(
+            f"the result does not open: the share that {', '.join(wrong)} released is not the one the enclave gave it, "
+            f"and only {len(found)} of {holders.threshold} needed shares are good"
+        )
     if len(found) < holders.threshold:
         raise PartyError(
             f"the result is not open yet: {len(found)} of {holders.threshold} needed holders have released it to "
             f"{member.name}; {stage(member.view, record.body.request, member.name).sentence}"
         )
     return shares.combine(found, threshold=holders.threshold, holders=len(holders.of))
+
+
+def _is_as_sealed(member: Member, record: Entry[RunRecord], instance: Instance, holder: str, share: bytes) -> bool:
+    """Whether a share is the one that the instance sealed for a holder, under whichever of its cards was in force."""
+    given = record.body.shares.get(holder)
+    if given is None:
+        return False
+    digest = contexts.outputs_digest([output.to_json() for output in record.body.outputs])
+    for card in member.view.cards_ever(record.agreement):
+        context = contexts.result_share(
+            record.agreement,
+            instance=instance.fingerprint,
+            holder=card,
+            task=instance.task,
+            c=instance.c,
+            outputs=digest,
+        )
+        if mac_matches(subkey(share, "share"), context, given.mac):
+            return True
+    return False
 
 
 def _open_output(
