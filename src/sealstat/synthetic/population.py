@@ -105,7 +105,7 @@ class Plan:
     def country(self) -> Country:
         """The country that these subscribers live in."""
         residents = max(1000, int(self.subscribers * RESIDENTS_PER_SUBSCRIBER))
-        return make_country(_generator(self, "country"), residents)
+        return make_country(generator(self, "country"), residents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ _WEEKEND_TRIP, _ABROAD = 0.12, 0.4
 def make_people(plan: Plan, country: Country, block: int) -> People:
     """The subscribers ``plan.blocks[block]``: the same on every day."""
     size = len(plan.blocks[block])
-    rng = _generator(plan, "people", block)
+    rng = generator(plan, "people", block)
     home = country.settle(rng, size)
     place = rng.random(size)
     kind = np.select([place < plan.nomads, place < plan.nomads + plan.roamers], [Kind.NOMAD, Kind.ROAMER], 0)
@@ -207,7 +207,7 @@ def make_people(plan: Plan, country: Country, block: int) -> People:
 
 def make_day(plan: Plan, country: Country, people: People, block: int, day: date) -> Presence:
     """Where the people of a block are on a day, and what each network sees of it."""
-    rng = _generator(plan, "day", block, day.toordinal())
+    rng = generator(plan, "day", block, day.toordinal())
     size = len(people.home)
     present, base, mode = _whereabouts(plan, country, people, block, day)
     nomads = np.flatnonzero(mode == _NOMAD)
@@ -248,15 +248,15 @@ def make_day(plan: Plan, country: Country, people: People, block: int, day: date
 def _whereabouts(
     plan: Plan, country: Country, people: People, block: int, day: date
 ) -> tuple[Bools, Ints, npt.NDArray[np.int8]]:
-    """Who can be seen on a day, around which tile, and in which mode. A trip lasts the weekend, as its generator does."""
-    rng = _generator(plan, "active", block, day.toordinal())
+    """Who can be seen on a day, around which tile, and in which mode; a trip lasts a weekend, as its generator does."""
+    rng = generator(plan, "active", block, day.toordinal())
     present = rng.random(len(people.home)) < plan.active
     base = people.home.copy()
     mode = np.full(len(base), _WORKDAY if day.weekday() < 5 else _FREE, np.int8)
     in_stay = (people.leaves <= day.toordinal()) & (day.toordinal() < people.returns)
     resident, roamer = people.kind == Kind.RESIDENT, people.kind == Kind.ROAMER
     if day.weekday() >= 5:
-        weekend = _generator(plan, "weekend", block, day.toordinal() - day.weekday())
+        weekend = generator(plan, "weekend", block, day.toordinal() - day.weekday())
         travels = np.flatnonzero(resident & (weekend.random(len(base)) < _WEEKEND_TRIP))
         base[travels] = country.gravitate(weekend, base[travels], 60.0, country.sights)
         mode[travels] = _ELSEWHERE
@@ -294,6 +294,7 @@ _HEX = np.array([int.from_bytes(f"{byte:02x}".encode(), "little") for byte in ra
 _PURPOSES = ("country", "people", "day", "active", "weekend", "dirty")
 
 
-def _generator(plan: Plan, purpose: str, *keys: int) -> np.random.Generator:
+def generator(plan: Plan, purpose: str, *keys: int) -> np.random.Generator:
+    """Randomness for one purpose, unrelated to any other."""
     entropy: Sequence[int] = (plan.seed, _PURPOSES.index(purpose), *keys)
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
