@@ -19,7 +19,7 @@ CENTRE_E, CENTRE_N = 4321, 3210
 
 _RESIDENTS_PER_TILE = 100  # of land, as in the EU
 _MIN_LAND, _MAX_LAND = 2_500, 1_000_000  # tiles of 1 km2
-_TILES_PER_TOWN = 150
+_TILES_PER_TOWN = 200
 _URBAN = 0.85  # share of people in cities and towns
 _WILD = 0.45  # share of land where nobody settles outside a town
 _TOWN_EDGE = 40.0  # people per tile: thinner than this, a town's rim is as wild as the land around it
@@ -29,8 +29,9 @@ _TOWN_EDGE = 40.0  # people per tile: thinner than this, a town's rim is as wild
 class Country:
     """Tiles as flat indices into rows (northing) of ``width`` tiles (easting); the rim is always sea.
 
-    ``residents``: people per tile (int64); ``jobs`` and ``sights``: how strongly a tile draws workers and visitors
-    (float32, no unit); ``towns``: the tiles of town centres, largest first; ``reach_km``: of each town's core.
+    ``residents``: people per tile (int64); ``jobs``, ``sights``, ``inhabited``: how strongly a tile draws workers,
+    visitors and anyone (float32, no unit); ``settled``: where people live; ``towns``: their centres, largest first;
+    ``reach_km``: of each town's core.
     """
 
     width: int
@@ -39,6 +40,8 @@ class Country:
     residents: Ints = field(repr=False)
     jobs: npt.NDArray[np.float32] = field(repr=False)
     sights: npt.NDArray[np.float32] = field(repr=False)
+    inhabited: npt.NDArray[np.float32] = field(repr=False)
+    settled: Ints = field(repr=False)
     towns: Ints = field(repr=False)
     reach_km: Floats = field(repr=False)
     cumulated: Ints = field(repr=False)
@@ -60,16 +63,18 @@ class Country:
         drawn = np.sort(rng.integers(0, self.cumulated[-1], size))
         return rng.permutation(np.searchsorted(self.cumulated, drawn, side="right"))
 
-    def gravitate(self, rng: np.random.Generator, origin: Ints, scale_km: Any, mass: npt.NDArray[np.float32]) -> Ints:
+    def gravitate(
+        self, rng: np.random.Generator, origin: Ints, scale_km: Any, mass: npt.NDArray[np.float32], candidates: int = 4
+    ) -> Ints:
         """A tile for each origin, by gravity: the likelier, the nearer and the greater its ``mass``.
 
-        Distance falls off exponentially with mean ``scale_km`` (a number or one per origin). Of four tiles drawn so,
-        one is chosen in proportion to mass; where all four have none (the sea), the origin itself.
+        Distance falls off exponentially with mean ``scale_km`` (a number or one per origin; less in a small country).
+        Of the candidates drawn so, one is chosen in proportion to mass; where none has any (the sea), the origin.
         """
         chosen, total = origin.copy(), np.zeros(len(origin), np.float32)
-        height = len(mass) // self.width
+        height, scale_km = len(mass) // self.width, np.minimum(scale_km, self.width / 6).astype(np.float32)
         row, column = np.divmod(origin, self.width)
-        for _ in range(4):
+        for _ in range(candidates):
             distance = rng.standard_exponential(len(origin), np.float32) * scale_km
             angle = rng.random(len(origin), np.float32) * np.float32(2 * np.pi)
             to_row = (row + (distance * np.sin(angle)).round().astype(np.int64)).clip(0, height - 1)
@@ -103,13 +108,13 @@ def make_country(rng: np.random.Generator, residents: int) -> Country:
     coast = radius * (1 + sum(np.cos(wave * angle + phase) * 0.25 / wave for wave, phase in enumerate(phases, 1)))
     land = np.hypot(row, column) < coast
 
-    density = np.where(land, rng.lognormal(0, 1, land.shape), 0)
+    density = np.where(land, rng.lognormal(0, 1.5, land.shape), 0)
     density *= (1 - _URBAN) * residents / density.sum()
     towns = rng.choice(np.flatnonzero(land), max(12, land_tiles // _TILES_PER_TOWN), replace=False)
     people = 1 / np.arange(1, len(towns) + 1)
     people *= _URBAN * residents / people.sum()
-    # A million people fall off over 4.5 km, ten thousand over 1 km: centres of 8,000 and of 1,700 per km2.
-    falloff_km = 0.45 * np.cbrt(people / 1000)
+    # A million people fall off over 4.6 km, ten thousand over 1.1 km: centres of 7,500 and of 1,400 per km2.
+    falloff_km = 0.1 + 0.45 * np.cbrt(people / 1000)
     for town, size, scale in zip(towns, people, falloff_km, strict=True):
         reach = int(8 * scale) + 1
         middle = divmod(int(town), width)
@@ -128,6 +133,8 @@ def make_country(rng: np.random.Generator, residents: int) -> Country:
         residents=census,
         jobs=(census**1.2).astype(np.float32),  # work is denser than homes
         sights=(np.sqrt(census) * rng.lognormal(0, 1.5, census.size)).astype(np.float32),
+        inhabited=(census > 0).astype(np.float32),
+        settled=np.flatnonzero(census),
         towns=towns,
         reach_km=np.maximum(1.0, 1.5 * falloff_km),
         cumulated=np.cumsum(census),

@@ -87,10 +87,12 @@ class Plan:
             raise PopulationError("nomads and roamers together are more than all subscribers: give smaller shares")
         if not 0 <= self.seed < 1 << 64:
             raise PopulationError(f"the seed is {self.seed}: give 0 to 2**64 - 1")
+        if not 1970 <= self.first.year <= 2100:
+            raise PopulationError(f"the first day is {self.first}: give one from 1970 to 2100")
         if strangers := sorted(self.gaps - set(self.calendar)):
-            raise PopulationError(
-                f"the gap {strangers[0]} is none of the days: {self.calendar[0]} to {self.calendar[-1]}"
-            )
+            raise PopulationError(f"the gap {strangers[0]} is not between {self.first} and {self.calendar[-1]}")
+        if not set(self.calendar) - self.gaps:
+            raise PopulationError("every day is a gap: leave one that has a file")
 
     @property
     def calendar(self) -> list[date]:
@@ -112,7 +114,7 @@ class Plan:
 class People:
     """The subscribers of a block: arrays of one entry each, but ``haunts`` (5, people). Tiles are flat indices.
 
-    ``home`` is a roamer's hotel; a nomad's is drawn but means nothing. ``haunts``: work or school, a place on the way
+    ``home`` is a roamer's hotel, and the middle of a nomad's country. ``haunts``: work or school, a place on the way
     there, three habitual tiles. From ``leaves`` to ``returns`` (day ordinals, the second exclusive) a resident is on
     holiday at ``resort`` (-1: abroad); a roamer is in the country on just these days. ``networks`` (2, people): the
     first and the second operator, the same for most.
@@ -210,18 +212,16 @@ def make_day(plan: Plan, country: Country, people: People, block: int, day: date
     rng = generator(plan, "day", block, day.toordinal())
     size = len(people.home)
     present, base, mode = _whereabouts(plan, country, people, block, day)
-    nomads = np.flatnonzero(mode == _NOMAD)
-    base[nomads] = country.settle(rng, len(nomads))
-
     tiles = np.empty((_SLOTS, size), np.int64)
     tiles[0], tiles[1:6] = base, people.haunts
-    away = np.flatnonzero(mode >= _ELSEWHERE)
-    scale_km = np.where(mode[away] == _NOMAD, np.float32(60.0), np.float32(6.0))
+    away, nomads = np.flatnonzero(mode == _ELSEWHERE), np.flatnonzero(mode == _NOMAD)
     for slot in range(1, 6):
-        tiles[slot, away] = country.gravitate(rng, base[away], scale_km, country.jobs)
-    near_km = np.where(mode == _NOMAD, np.float32(60.0), np.float32(5.0))
-    for slot in (6, 7, 8):
-        tiles[slot] = country.gravitate(rng, base, near_km, country.jobs)
+        tiles[slot, away] = country.gravitate(rng, base[away], 6.0, country.jobs)
+    for slot in range(6, _SLOTS):
+        tiles[slot] = country.gravitate(rng, base, 5.0, country.jobs)
+    middle = country.settled[rng.integers(0, len(country.settled), len(nomads))]
+    for slot in range(_SLOTS):
+        tiles[slot, nomads] = country.gravitate(rng, middle, 40.0, country.inhabited, candidates=8)
 
     part = (rng.random((_SLOTS, size), np.float32) < _CHANCE.T[:, mode]) & present
     units = np.empty((3, _SLOTS, size), np.int16)
