@@ -5,7 +5,8 @@ operator-1/day-2026-10-01.parquet    user_id, tile_e, tile_n, weight_day, weight
 census.csv, reference_areas.csv      tile_e, tile_n, residents; area_id, tile_e, tile_n
 truth.json, truth_homes.csv          what is true of the files, for whom a statistic over them is judged
 ```
-Blocks follow one another in the order of subscribers, so files are not sorted by user_id; a real operator sorts them.
+A person has one user_id on all networks. Blocks follow one another in the order of subscribers, so files are not sorted
+by user_id; a real operator sorts them.
 Everything is written into a folder beside the wanted one, which takes its name at the end: all is there or nothing.
 """
 
@@ -16,7 +17,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -49,14 +50,7 @@ SCHEMA = pa.schema(_FIELDS | dict.fromkeys(WEIGHTS, pa.float64()), metadata={"sy
 DIRT = ("nan", "infinite", "negative", "zero", "bad_id", "duplicate")
 """Kinds of dirty rows, planted in equal parts; each is a copy of a clean row with one thing wrong."""
 
-_BAD_IDS = (
-    "",
-    "0123456789abcdef0123456",
-    "0123456789abcdef012345678",
-    "0123456789abcdefghijklmn",
-    "unknown",
-    "０１２３",
-)
+_BAD_IDS = ("", "unknown", "0123456789abcdef0123456", "0123456789abcdef012345678", "0123456789abcdefghijklmn", "０１")
 _BYTES_PER_ROW = {"csv": 85, "parquet": 10}  # measured 81 and 9
 
 
@@ -173,17 +167,18 @@ class Truth:
                         "dirty": dict(zip(DIRT, dirt, strict=True)),
                     }
                 )
-        networks = sum(np.unpackbits(ever, count=plan.subscribers) for ever in self._ever)
+        any_network, several = np.zeros_like(self._ever[0]), np.zeros_like(self._ever[0])
+        for ever in self._ever:
+            several |= any_network & ever
+            any_network |= ever
         return {
             "synthetic": True,
-            "subscribers": plan.subscribers,
+            "plan": asdict(plan) | {"first": str(plan.first), "gaps": sorted(map(str, plan.gaps))},
             "residents": int(self._country.residents.sum()),
             "inhabited_tiles": int(np.count_nonzero(self._country.residents)),
-            "seed": plan.seed,
-            "gaps": [gap.isoformat() for gap in sorted(plan.gaps)],
             "units_a_day": UNITS,
-            "seen": int(np.count_nonzero(networks)),
-            "seen_by_several": int(np.count_nonzero(networks > 1)),
+            "seen": int(np.bitwise_count(any_network).sum()),
+            "seen_by_several": int(np.bitwise_count(several).sum()),
             "operators": {
                 name: {"subscribers": sum(seen), **dict(zip(kinds, seen, strict=True)), "days": by_day[name]}
                 for name, seen in zip(names, self._seen.tolist(), strict=True)

@@ -52,7 +52,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to make. Shares are of 1; the same plan gives the same rows, whatever is made first.
+    """What to make. Shares are of 1. With one version of numpy, the same plan gives the same rows.
 
     Args:
         subscribers: distinct people who are customers of any operator.

@@ -90,7 +90,7 @@ def test_a_gap_changes_no_other_day(made: tuple[Path, dict[str, Any]], tmp_path:
     whole, gapped = day_files(made[0]), day_files(tmp_path / "out")
     assert list(gapped) == ["2026-10-01", "2026-10-03", "2026-10-04"]
     assert all(gapped[day].equals(whole[day]) for day in gapped)
-    assert truth["gaps"] == ["2026-10-02"]
+    assert truth["plan"]["gaps"] == ["2026-10-02"]
 
 
 def test_csv_and_parquet_hold_the_same_rows(made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -270,6 +270,25 @@ def test_a_plan_that_makes_no_sense_is_refused(change: dict[str, Any], words: st
         replace(PLAN, **change)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"subscribers": 1},
+        {"active": 0.0},
+        {"nomads": 1.0, "roamers": 0.0},
+        {"nomads": 0.0, "roamers": 1.0},
+        {"dirty": 1.0},
+    ],
+    ids=str,
+)
+def test_an_extreme_plan_is_made_as_any_other(change: dict[str, Any], tmp_path: Path) -> None:
+    truth = write(replace(PLAN, **({"subscribers": 500, "operators": 9, "days": 2} | change)), tmp_path / "out")
+    for number, operator in enumerate(truth["operators"].values(), 1):
+        for stated, table in zip(operator["days"], day_files(tmp_path / "out", number).values(), strict=True):
+            assert len(table) == stated["rows"]
+            assert len(clean(table)) == stated["clean_rows"]
+
+
 def test_more_than_the_disk_holds_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(PopulationError, match="MiB left"):
         write(replace(PLAN, subscribers=10**9, days=366), tmp_path / "out", format="csv")
@@ -294,6 +313,7 @@ def test_the_command_makes_a_population_and_refuses_to_overwrite_it(tmp_path: Pa
         "--out",
         str(tmp_path / "x"),
     ]
+    (tmp_path / "x").mkdir()  # empty: fine
     done = subprocess.run(sealstat(*options, "--json"), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     truth = json.loads(done.stdout)
