@@ -460,6 +460,10 @@ class View:
                 return name
         return None
 
+    def cards_ever(self, agreement: str) -> set[str]:
+        """The fingerprints of all party cards that are or were in force in an agreement."""
+        return set(self._used[agreement])
+
     def counter(self, task: str) -> int:
         """How many run-records of the task count."""
         return self.tasks[task].counter if task in self.tasks else 0

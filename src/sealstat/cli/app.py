@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from sealstat.cli import agreement, case, data, demo, log, measure, party, proof, servers, statistic
+from sealstat.cli import agreement, case, data, demo, log, measure, party, proof, servers, statistic, synthetic
 from sealstat.cli.shared import no_words
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.add_typer(servers.enclave, name="enclave")
 app.add_typer(servers.witness, name="witness")
 app.command("measure", epilog="Example: `sealstat measure ~/sealstat-checkout`")(measure.measure)
 app.add_typer(statistic.app, name="statistic")
+app.add_typer(synthetic.app, name="synthetic")
 app.add_typer(case.app, name="case")
 
 

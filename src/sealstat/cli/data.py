@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from sealstat.cli.progress import progress
 from sealstat.cli.shared import HomeOption, HostOption, JsonOption, note, show_json
 
 if TYPE_CHECKING:
-    from sealstat.party.deliver import Progress
     from sealstat.party.runs import Result
 
 
@@ -28,7 +28,7 @@ def deliver(
     from sealstat.party.deliver import deliver as deliver_table
 
     member = open_member(open_home(home), agreement, host)
-    with _bar() as show:
+    with progress() as show:
         done = deliver_table(member, dataset, file, period, show=show, patience_s=patience)
     if json:
         show_json(
@@ -118,11 +118,14 @@ def show(
     member, id = member_of_run(open_home(home), run, host)
     if wait:
         _follow(member, id, 86_400.0, 120.0)
-    now = running.stage(member.view, id, member.name)
+    now, detail = running.stage(member.view, id, member.name), running.refusal_detail(member, id)
     if json:
-        show_json({"run": id, "stage": now.word, "sentence": now.sentence, "ended": now.ended, "refused": now.refused})
+        shown = {"run": id, "stage": now.word, "sentence": now.sentence, "ended": now.ended, "refused": now.refused}
+        show_json(shown | ({"detail": detail} if detail else {}))
     else:
         print(f"run {id[:12]}: {now.word}: {now.sentence}")
+        if detail:
+            print(f"what it told {member.name} alone: {detail}")
     if now.refused:
         raise typer.Exit(1)
 
@@ -154,7 +157,7 @@ def fetch(
     label = running.label_of(member, record)
     record, results = running.fetch(member, id, out, label=label)
     for giver in running.wrong_givers(member, id):
-        note(f"what {giver} released is not the share that the enclave made: opened with those of the other holders")
+        note(f"what {giver} released is not the share that the enclave gave it: opened with those of the other holders")
     if json:
         show_json({"run": id, "record": record.id, "out": str(out), "tables": [result.name for result in results]})
         return
@@ -204,36 +207,3 @@ def _print_table(result: "Result") -> None:
         print(f"… {len(result.table) - 40} more rows in the files")
     if hidden:
         print(f"· {hidden} cells are hidden by the rules of the agreement; they are not zero")
-
-
-class _bar:  # noqa: N801 - reads as a word in `with`
-    """Progress on standard error: a bar with rate and time left on a terminal, else a line now and then."""
-
-    def __enter__(self) -> Any:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-        self._progress = Progress(
-            *columns, TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=Console(stderr=True)
-        )
-        self._tasks: dict[str, Any] = {}
-        if self._progress.console.is_terminal:
-            self._progress.start()
-            return self._show
-        return self._line
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def _show(self, step: "Progress") -> None:
-        if step.phase not in self._tasks:
-            self._tasks[step.phase] = self._progress.add_task(step.phase, total=step.of or None, rate="")
-        rate = f"{step.rate:,.0f} {step.unit}/s" if step.unit else ""
-        self._progress.update(self._tasks[step.phase], completed=step.done, total=step.of or None, rate=rate)
-
-    def _line(self, step: "Progress") -> None:
-        tenth = 10 * step.done // step.of if step.of else -1
-        if self._tasks.get(step.phase) != tenth:
-            self._tasks[step.phase] = tenth
-            note(f"{step.phase}" + (f" {10 * tenth} %, {step.rate:,.0f} {step.unit}/s" if step.of else ""))

@@ -22,10 +22,11 @@ def check(
     from sealstat.log.errors import MissingTileError
     from sealstat.log.note import parse_verifier_key
     from sealstat.log.reader import LogReader
+    from sealstat.wire.client import authorities
     from sealstat.wire.errors import WireError
 
     base = url.rstrip("/")
-    client = httpx.Client(base_url=base, timeout=30, trust_env=False)
+    client = httpx.Client(base_url=base, timeout=30, trust_env=False, verify=authorities())
 
     def get(path: str) -> bytes:
         try:

@@ -40,7 +40,7 @@ def create(
     print(f"Its card, to give to the others:   {path / 'card.json'}")
     print(f"Its fingerprint, to read aloud:    {spoken(fingerprint(card))}")
     print(f"Its recovery key:                  {recovery}")
-    print("Take the recovery key away to a safe place, offline: it alone replaces keys that are lost or stolen.")
+    print("Take the recovery key away to a safe place, offline: it is meant to replace keys that are lost or stolen.")
 
 
 @app.command(epilog="Example: `sealstat party card --home ./operator-a > operator-a.json`")
@@ -99,7 +99,7 @@ def rotate(host: HostOption = None, home: HomeOption = None) -> None:
     changed = rotate_card(opened, host or "")
     print(f"{opened.name} has a new card, announced in {len(changed)} agreements.")
     print(f"Its fingerprint, to read aloud: {spoken(opened.fingerprint)}")
-    print("A running agent takes the new keys when it is started again.")
+    print("A running agent takes the new keys by itself.")
 
 
 @app.command(epilog="Example: `sealstat party forget 3f9c21`")

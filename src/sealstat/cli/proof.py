@@ -29,18 +29,24 @@ def proof(
 def verify(
     file: Path,
     trust: Annotated[Path | None, typer.Option(help="A folder of cards that you trust, got from their owners.")] = None,
+    quorum: Annotated[int | None, typer.Option(help="How many of the witnesses you trust must have cosigned.")] = None,
     results: Annotated[Path | None, typer.Option(help="A folder that `fetch` wrote, to be held against it.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Check a proof, with no network and no data; exit code 1 if anything fails."""
+    from dataclasses import replace
     from datetime import UTC, datetime
 
     from sealstat.cli.trust import read_results, read_trust
     from sealstat.verify import render, to_json, verify_bundle
 
+    try:
+        trusted = replace(read_trust(trust), quorum=quorum)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--quorum") from error
     verdict = verify_bundle(
         file.read_bytes(),
-        trust=read_trust(trust),
+        trust=trusted,
         now=datetime.now(UTC),
         results=read_results(results) if results else None,
     )

@@ -149,9 +149,11 @@ def enclave_serve(
 def witness_create(name: str, home: ServerHome) -> None:
     """Make a witness's key and card."""
     from sealstat.cli.witnesses import create
+    from sealstat.crypto.cards import fingerprint, spoken
 
     card = create(home, name)
     print(f"witness {name}: its card, for agreements and the host: {home / 'card.json'}")
+    print(f"its fingerprint, to read aloud: {spoken(fingerprint(card))}")
     note(f"its verifier key: {card.cosigner}")
 
 

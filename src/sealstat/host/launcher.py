@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 
 from sealstat.host.errors import HostError
+from sealstat.wire.client import authorities
 
 _POLL_S = 20
 _BEAT_S = 5.0
@@ -49,7 +50,9 @@ class Launcher:
             raise HostError(f"cannot read the launcher's token {token_file}: {error.strerror}") from error
         self.url, self.command, self.most, self.say = url.rstrip("/"), list(command), most, say
         headers = {"authorization": f"Bearer {token}"}
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=_POLL_S + 10, trust_env=False)
+        self._http = httpx.Client(
+            base_url=self.url, headers=headers, timeout=_POLL_S + 10, trust_env=False, verify=authorities()
+        )
         self._running: dict[str, subprocess.Popen[str]] = {}  # by door
         self.stopped = threading.Event()
 

@@ -219,7 +219,11 @@ class Stage:
         Raises:
             StageError: it failed; with what it said.
         """
-        done = self.try_call(role, *arguments, timeout_s=timeout_s)
+        try:
+            done = self.try_call(role, *arguments, timeout_s=timeout_s)
+        except subprocess.TimeoutExpired:
+            what = " ".join(arguments[:2])
+            raise StageError(f"{role}: no answer to `sealstat {what}` in {timeout_s:.0f} s: see the logs") from None
         if done.returncode != 0:
             words = (done.stderr or done.stdout).strip().splitlines()
             raise StageError(f"{role}: {words[-1] if words else f'exit code {done.returncode}'}")

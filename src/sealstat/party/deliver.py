@@ -168,7 +168,8 @@ def _seal(
     show: Show,
 ) -> _Staged:
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
+    folder.parent.mkdir(exist_ok=True, mode=0o700)
+    folder.mkdir(mode=0o700)
     rejects_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     key, start, terms = secrets.token_bytes(32), monotonic(), member.agreement.datasets[dataset]
 

@@ -28,6 +28,7 @@ from sealstat.log.errors import LogError
 from sealstat.party import linkage
 from sealstat.party.errors import PartyError
 from sealstat.party.member import Member
+from sealstat.party.runs import refusal_detail
 from sealstat.tables.sealed import MAX_LIST_BYTES, parse_parts_list
 from sealstat.wire.errors import WireError
 from sealstat.wire.follow import StaleError
@@ -45,6 +46,7 @@ def do_all(member: Member) -> None:
         answer_linkage,
         challenge_requests,
         release_keys,
+        hear_refusals,
         keep_results,
         take_shares,
         release_results,
@@ -253,6 +255,14 @@ def _check_instance(member: Member, instance: Instance) -> str:
     if live is not None and live.fingerprint != instance.fingerprint:
         raise PartyError("another instance is live for this task")
     return appraised.label
+
+
+def hear_refusals(member: Member) -> None:
+    """Note what an enclave told this party alone about its delivery."""
+    for run in member.view.requests:
+        detail = refusal_detail(member, run)
+        if detail is not None:
+            _note_once(member, f"run {run[:12]} was refused over this party's delivery", detail)
 
 
 # -- release ---------------------------------------------------------------------------------------------------
@@ -484,10 +494,21 @@ def forget(member: Member, delivery: str, *, why: str) -> None:
     # a delivery that was cut after its leaf has left the same key with its sealed parts
     member.home.ledger.destroy_secret("staged", staging_name(member.id, said.dataset, said.period))
     group = member.agreement.datasets[said.dataset].pseudonym
-    if group is not None:
+    if group is not None and not _linked(member, group, said.period, but=delivery):
         linkage.forget(member, group, said.period)
     member.say("expiry", {"delivery": delivery})
     member.home.ledger.act(f"destroyed the key of delivery {delivery[:12]}", why, agreement=member.id)
+
+
+def _linked(member: Member, group: str, period: str, *, but: str) -> bool:
+    """Whether another delivery of this party still stands under the linkage key of a period."""
+    for id, state in member.view.deliveries.items():
+        said, entry = state.entry.body, state.entry
+        if (entry.agreement, entry.by, said.period) == (member.id, member.name, period) and id != but:
+            mine = member.agreement.datasets[said.dataset].pseudonym == group
+            if mine and not state.expired and not state.replaced:
+                return True
+    return False
 
 
 # -- small questions -------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ class Home:
         self._passphrase = passphrase
         self.identities: dict[str, Identity] = {}
         self.identity: Identity
-        self._read()
+        self.refresh()
         self.ledger = Ledger(path / "party.db", unb64(self._secret["master"]))
 
     @property
@@ -62,7 +62,7 @@ class Home:
         """
         in_force = [fingerprint(card) for card in view.cards[view.id].values()]
         if not self.identities.keys() & set(in_force):
-            self._read()  # a person may have taken a new card while this process ran
+            self.refresh()  # a person may have taken a new card while this process ran
         for each in in_force:
             if each in self.identities:
                 return self.identities[each]
@@ -70,7 +70,7 @@ class Home:
 
     def rotate(self, *, now: datetime) -> Identity:
         """A new identity beside the old ones; it takes effect in an agreement by a `replacement` there."""
-        self._read()
+        self.refresh()
         identity = _new_identity(self.name, self.identity.card.recovery, now)
         self._secret["identities"].append(_entry(identity))
         keystore.write(self.path / _KEYSTORE, self._secret, self._passphrase)
@@ -78,7 +78,8 @@ class Home:
         self.identities[identity.fingerprint] = self.identity = identity
         return identity
 
-    def _read(self) -> None:
+    def refresh(self) -> None:
+        """Read the keystore anew: another process may have put a new identity into it."""
         self._secret = keystore.read(self.path / _KEYSTORE, self._passphrase)
         self.identities = {entry["fingerprint"]: _identity(entry) for entry in self._secret["identities"]}
         self.identity = self.identities[self._secret["identities"][-1]["fingerprint"]]

@@ -88,7 +88,8 @@ class Member:
         """Read the log on by this party's clock; whether there was anything new."""
         try:
             grown = self.follower.update(now=self.clock())
-        except HostRefusal:
+        except (HostRefusal, ReplayError):
+            self.home.refresh()  # a person may have taken a new card beside this process
             if self.client.fingerprint == self.home.fingerprint:
                 raise
             # the log has a replacement that was not read here yet: the host knows the new card alone

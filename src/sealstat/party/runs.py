@@ -1,6 +1,5 @@
 """Asking for a run, watching it, opening its result, and the proof of it."""
 
-import contextlib
 import csv
 import json
 import secrets
@@ -17,9 +16,9 @@ import pyarrow.parquet
 from sealstat import statistics
 from sealstat.agreement import contexts
 from sealstat.agreement.replay import Entry, InactiveError, Instance, View, Void
-from sealstat.agreement.statements import Output, Replacement, ResultRelease, RunRecord, RunRequest
+from sealstat.agreement.statements import Output, RunRecord, RunRequest
 from sealstat.crypto import shares
-from sealstat.crypto.cards import b64, fingerprint, unb64
+from sealstat.crypto.cards import b64, unb64
 from sealstat.crypto.derive import commitment, mac_matches, subkey
 from sealstat.crypto.errors import CryptoError
 from sealstat.crypto.sealing import unseal
@@ -179,6 +178,20 @@ def _refused(reason: str) -> str:
     return f"the enclave has refused the run ({reason}): {sentences.get(reason, 'see its owner')}"
 
 
+def refusal_detail(member: Member, run: str) -> str | None:
+    """What an enclave found wrong with this party's delivery, sealed to it alone; None if it told it nothing."""
+    refusal = member.view.run_refused(run)
+    if refusal is None or member.name not in refusal.body.sealed:
+        return None
+    for identity in member.home.identities.values():
+        context = contexts.refusal_detail(member.id, instance=refusal.by, owner=identity.fingerprint, request=run)
+        try:
+            return unseal(identity.opener, context, refusal.body.sealed[member.name]).decode("utf-8", "replace")
+        except CryptoError:
+            continue
+    return "the detail does not open with any key of this party"
+
+
 def watch(member: Member, run: str, *, patience_s: float) -> Iterator[Stage | None]:
     """Each new stage of a run until it ends; None at every look that shows nothing new.
 
@@ -250,7 +263,7 @@ def _record(member: Member, run: str) -> tuple[Entry[RunRecord], Instance]:
 
 
 def wrong_givers(member: Member, run: str) -> list[str]:
-    """The holders who released to this party something else than their share of the run's result."""
+    """The holders who released to this party something else than their share of a run's result."""
     return _shares(member, *_record(member, run))[1]
 
 
@@ -258,57 +271,61 @@ def _result_key(member: Member, record: Entry[RunRecord], instance: Instance) ->
     """R, from enough holders' shares; each is bound to its holder, this party and the record."""
     holders = member.view.task(instance.request).holders
     found, wrong = _shares(member, record, instance)
+    if len(found) < holders.threshold and wrong:
+        raise PartyError(
+            f"the result does not open: the share that {', '.join(wrong)} released is not the one the enclave gave it, "
+            f"and only {len(found)} of {holders.threshold} needed shares are good"
+        )
     if len(found) < holders.threshold:
-        blame = f"what {', '.join(wrong)} released is not the share that the enclave made; " if wrong else ""
         raise PartyError(
             f"the result is not open yet: {len(found)} of {holders.threshold} needed holders have released it to "
-            f"{member.name}; {blame}{stage(member.view, record.body.request, member.name).sentence}"
+            f"{member.name}; {stage(member.view, record.body.request, member.name).sentence}"
         )
     return shares.combine(found, threshold=holders.threshold, holders=len(holders.of))
 
 
 def _shares(member: Member, record: Entry[RunRecord], instance: Instance) -> tuple[dict[int, bytes], list[str]]:
-    """The shares of R that holders released to this party, by holder number, and who released something else."""
-    holders, found, wrong = member.view.task(instance.request).holders, {}, []
+    """The shares that were released to this party, by holder number, and who released something else.
+
+    A holder can give something else than what the instance sealed for it: then its MAC in the record is wrong, and it
+    is passed over.
+    """
+    holders = member.view.task(instance.request).holders
+    found: dict[int, bytes] = {}
+    wrong = []
     for name, entry in member.view.result_releases.get(record.id, {}).items():
-        if member.name not in entry.body.shares:
-            continue
-        share = _released_share(member, record, entry)
-        if share is not None and _is_as_made(member, record, instance, name, share):
-            found[holders.of.index(name) + 1] = share
-        else:
-            wrong.append(name)
+        for identity in member.home.identities.values():
+            context = contexts.result_release(
+                member.id,
+                holder=member.view.statements[entry.id].by,
+                consumer=identity.fingerprint,
+                record=record.id,
+            )
+            try:
+                share = unseal(identity.opener, context, entry.body.shares.get(member.name, ""))
+            except CryptoError:
+                continue
+            if _is_as_sealed(member, record, instance, name, share):
+                found[holders.of.index(name) + 1] = share
+            else:
+                wrong.append(name)
     return found, wrong
 
 
-def _released_share(member: Member, record: Entry[RunRecord], entry: Entry[ResultRelease]) -> bytes | None:
-    for identity in member.home.identities.values():
-        context = contexts.result_release(
-            member.id,
-            holder=member.view.statements[entry.id].by,
-            consumer=identity.fingerprint,
-            record=record.id,
-        )
-        with contextlib.suppress(CryptoError):
-            return unseal(identity.opener, context, entry.body.shares[member.name])
-    return None
-
-
-def _is_as_made(member: Member, record: Entry[RunRecord], instance: Instance, holder: str, share: bytes) -> bool:
-    """Whether this is the share that the enclave made for a holder: its MAC in the record says so (section 8)."""
-    view, given = member.view, record.body.shares.get(holder)
+def _is_as_sealed(member: Member, record: Entry[RunRecord], instance: Instance, holder: str, share: bytes) -> bool:
+    """Whether a share is the one that the instance sealed for a holder, under whichever of its cards was in force."""
+    given = record.body.shares.get(holder)
     if given is None:
         return False
-    # over the card that was in force when the enclave sealed: the holder may have taken new ones since
-    replaced = [entry.body.old for entry in view.entries.values() if isinstance(entry.body, Replacement)]
-    for card in (fingerprint(view.cards[member.id][holder]), *replaced):
+    digest = contexts.outputs_digest([output.to_json() for output in record.body.outputs])
+    for card in member.view.cards_ever(record.agreement):
         context = contexts.result_share(
-            member.id,
+            record.agreement,
             instance=instance.fingerprint,
             holder=card,
             task=instance.task,
             c=instance.c,
-            outputs=contexts.outputs_digest([output.to_json() for output in record.body.outputs]),
+            outputs=digest,
         )
         if mac_matches(subkey(share, "share"), context, given.mac):
             return True
@@ -342,7 +359,7 @@ def _open_output(
         about = open_about(note, key=key, agreement=member.id, place=place)
         salt = unb64(about["salt"])
     except (CryptoError, DataError, KeyError, TypeError) as error:
-        raise PartyError(f"table {output.table} does not open: {error}") from error
+        raise PartyError(f"table {output.table} does not open: {error}; a holder's share may be wrong") from error
     table = pa.Table.from_batches(batches, schema)
     if commitment(salt, content(output.table, table)) != output.commitment:
         raise PartyError(f"table {output.table} is not the one that the record in the log commits to")

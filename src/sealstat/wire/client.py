@@ -26,7 +26,7 @@ _TRIES = 4
 _PAUSE_S = 0.25
 
 
-def _authorities() -> ssl.SSLContext | bool:
+def authorities() -> ssl.SSLContext | bool:
     """Who may vouch for a host's name: the public authorities, or those in the file that SEALSTAT_CA_FILE names.
 
     Raises:
@@ -60,7 +60,7 @@ class HostClient:
         limits = httpx.Limits(max_connections=8, max_keepalive_connections=4)
         # no proxy and no other surprise from the environment: the address is the agreement's
         self._http = httpx.Client(
-            timeout=self.timeout_s, limits=limits, trust_env=False, follow_redirects=False, verify=_authorities()
+            timeout=self.timeout_s, limits=limits, trust_env=False, follow_redirects=False, verify=authorities()
         )
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A result is opened with the shares that the enclave made, whoever released others."""
+"""Opening a result: whose share is good, whose is not, and what an enclave told one party alone."""
 
 from pathlib import Path
 
@@ -8,75 +8,79 @@ from desk import Desk, home
 from sealstat.agreement import contexts
 from sealstat.crypto.cards import fingerprint
 from sealstat.crypto.sealing import seal
-from sealstat.party import runs
+from sealstat.crypto.statement import Statement
+from sealstat.party import duties, runs
 from sealstat.party.errors import PartyError
-from story import Story
+from story import Instance, Story
+
+WRONG = bytes(32)
 
 
-class Scene:
-    """A record counts; its holders are about to release."""
-
-    def __init__(self, tmp_path: Path) -> None:
-        self.story = Story()
-        self.request = self.story.begin()
-        self.instance, self.record = self.story.run(self.request)
-        self.story.keep(self.record)
-        self.desk = Desk(self.story, home(tmp_path, "ministry"))
-
-    def release(self, *holders: str) -> None:
-        for holder in holders:
-            self.story.release_result(holder, self.record, self.instance)
-        self.desk.read()
-
-    def release_wrong(self, holder: str, share: bytes) -> None:
-        sealed = {}
-        for consumer in self.story.terms.consumers("visitors"):
-            card = self.story.card(consumer)
-            mine = fingerprint(self.story.card(holder))
-            context = contexts.result_release(
-                self.story.id, holder=mine, consumer=fingerprint(card), record=self.record.id
-            )
-            sealed[consumer] = seal(card.sealing, context, share)
-        self.story.tell(holder, "result-release", {"record": self.record.id, "shares": sealed})
-        self.desk.read()
-
-    def key(self) -> bytes:
-        return runs._result_key(self.desk, *runs._record(self.desk, self.request.id))
+def give_wrong_share(story: Story, holder: str, record: Statement) -> None:
+    """A holder seals something else than what the instance gave it, correctly."""
+    sealed = {}
+    for consumer in story.terms.consumers("visitors"):
+        card = story.card(consumer)
+        context = contexts.result_release(
+            story.id, holder=fingerprint(story.card(holder)), consumer=fingerprint(card), record=record.id
+        )
+        sealed[consumer] = seal(card.sealing, context, WRONG)
+    story.tell(holder, "result-release", {"record": record.id, "shares": sealed})
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+def recorded(tmp_path: Path) -> tuple[Story, Instance, Statement, Desk]:
+    story = Story()
+    instance, record = story.run(story.begin())
+    story.keep(record)
+    return story, instance, record, Desk(story, home(tmp_path, "ministry"))
 
 
-def test_any_two_of_three_holders_give_the_same_key(scene: Scene) -> None:
-    scene.release("operator-b", "regulator")
-    first = scene.key()
-    scene.release("operator-a")
-    assert scene.key() == first
-    assert runs.wrong_givers(scene.desk, scene.request.id) == []
+def opened(desk: Desk) -> bytes:
+    desk.read()
+    (found,) = desk.view.records.values()
+    return runs._result_key(desk, *found)
 
 
-@pytest.mark.parametrize("share", [bytes(32), bytes(31), b"x" * 64])
-def test_a_wrong_share_names_its_giver_and_the_others_open(scene: Scene, share: bytes) -> None:
-    scene.release("operator-b")
-    scene.release_wrong("operator-a", share)
-    with pytest.raises(PartyError, match="what operator-a released is not the share"):
-        scene.key()
-    scene.release("regulator")
-    assert len(scene.key()) == 32
-    assert runs.wrong_givers(scene.desk, scene.request.id) == ["operator-a"]
+def test_a_wrong_share_is_passed_over_where_enough_others_are_good(tmp_path: Path) -> None:
+    story, instance, record, desk = recorded(tmp_path)
+    give_wrong_share(story, "operator-a", record)
+    for holder in ("operator-b", "regulator"):
+        story.release_result(holder, record, instance)
+    with_a_liar = opened(desk)
+    assert runs.wrong_givers(desk, record.body["request"]) == ["operator-a"]
+    others, honest, kept, wider = recorded(tmp_path / "again")
+    for holder in ("operator-a", "operator-b", "regulator"):
+        others.release_result(holder, kept, honest)
+    assert len(with_a_liar) == len(opened(wider)) == 32
 
 
-def test_a_share_made_for_a_card_that_was_replaced_since_is_not_taken_for_wrong(scene: Scene) -> None:
-    scene.release("operator-b")
-    scene.story.rotate("operator-b")
-    scene.release("operator-a")
-    assert len(scene.key()) == 32
-    assert runs.wrong_givers(scene.desk, scene.request.id) == []
+def test_whoever_gives_a_wrong_share_is_named(tmp_path: Path) -> None:
+    story, instance, record, desk = recorded(tmp_path)
+    give_wrong_share(story, "operator-a", record)
+    story.release_result("operator-b", record, instance)
+    with pytest.raises(PartyError, match="share that operator-a released"):
+        opened(desk)
 
 
-def test_a_run_whose_agreement_was_withdrawn_before_it_counted_has_ended(tmp_path: Path) -> None:
+def test_an_owner_reads_what_the_enclave_told_it_alone(tmp_path: Path) -> None:
+    story = Story()
+    request = story.begin()
+    instance = story.start(request)
+    story.release_all(instance)
+    card = story.card("operator-a")
+    context = contexts.refusal_detail(story.id, instance=instance.id, owner=fingerprint(card), request=request.id)
+    detail = {"operator-a": seal(card.sealing, context, b"the delivery has fewer rows than the agreement's minimum")}
+    story.refuse(instance, request.id, sealed=detail)
+    owner = Desk(story, home(tmp_path / "a", "operator-a"))
+    assert runs.refusal_detail(owner, request.id) == "the delivery has fewer rows than the agreement's minimum"
+    duties.hear_refusals(owner)
+    duties.hear_refusals(owner)
+    (act,) = owner.home.ledger.acts()
+    assert "fewer rows" in act[3]
+    assert runs.refusal_detail(Desk(story, home(tmp_path / "b", "operator-b")), request.id) is None
+
+
+def test_a_run_whose_agreement_was_withdrawn_before_it_counted_has_ended() -> None:
     story = Story()
     request = story.begin()
     story.withdraw("operator-b")
