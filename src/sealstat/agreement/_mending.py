@@ -204,7 +204,11 @@ def mended(tree: Any, typed: Callable[[Any], Agreement]) -> Mending:
             for one in error.errors(include_url=False, include_input=False, include_context=False):
                 place = _in_tree(one["loc"], tree)
                 places.add(place)
-                if not place or not _mend(tree, place, one["loc"], one["type"]):
+                try:
+                    able = bool(place) and _mend(tree, place, one["loc"], one["type"])
+                except (TypeError, AttributeError, IndexError):
+                    continue  # an error above it in this same round has put something else there
+                if not able:
                     return Mending(None, frozenset(places))
     return Mending(None, frozenset(places))
 

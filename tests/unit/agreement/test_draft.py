@@ -258,3 +258,10 @@ def test_every_pattern_of_the_model_is_explained_in_words():
                 yield from patterns(inner)
 
     assert set(patterns(Agreement.model_json_schema())) <= set(_mending._PATTERNS)
+
+
+@pytest.mark.parametrize("group", ['{"": null}', '{"": ""}', "{x: []}", "[{}]", '{"": {of: [], "": 1}}'])
+def test_a_group_that_is_none_at_all_is_a_problem_and_no_fault(read, text, group):
+    before, _, after = text.partition("pseudonyms:\n")
+    rest = after[after.index("\ndatasets:") :]
+    assert any(place.startswith("pseudonyms") for place in found(read(f"{before}pseudonyms: {group}\n{rest}")))
