@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# how long an example takes says more about what else the machine does than about the code
+settings.register_profile("sealstat", deadline=None)
+settings.load_profile("sealstat")
 
 
 @pytest.fixture(scope="session")

@@ -331,7 +331,13 @@ def test_the_command_makes_a_population_and_refuses_to_overwrite_it(tmp_path: Pa
 
 def test_an_interrupted_command_leaves_nothing(tmp_path: Path) -> None:
     options = ["--subscribers", "3000000", "--days", "30", "--out", str(tmp_path / "x")]
-    process = subprocess.Popen(sealstat(*options), stderr=subprocess.PIPE, text=True, env=os.environ)
+    process = subprocess.Popen(
+        sealstat(*options),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".x.part-*/operator-1/*")) and time.monotonic() < deadline:
         time.sleep(0.05)
