@@ -336,7 +336,7 @@ def test_an_interrupted_command_leaves_nothing(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a background job ignores it
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".x.part-*/operator-1/*")) and time.monotonic() < deadline:
