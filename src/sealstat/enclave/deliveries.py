@@ -5,10 +5,9 @@ typed columns, so that it can move into a confined process of its own without an
 """
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 
 from sealstat.agreement import contexts
@@ -17,13 +16,13 @@ from sealstat.agreement.replay import Entry
 from sealstat.agreement.statements import Count, Delivery
 from sealstat.crypto.cards import Strict, unb64
 from sealstat.crypto.errors import CryptoError, MalformedError
-from sealstat.tables import schemas
+from sealstat.enclave.fetching import ahead
+from sealstat.statistics import Stateful
+from sealstat.tables import period_pseudonyms, schemas
 from sealstat.tables.checking import Rules
 from sealstat.tables.errors import DataError
 from sealstat.tables.sealed import MAX_LIST_BYTES, key_check, open_part, parse_parts_list
 from sealstat.wire.client import HostClient
-
-_AHEAD = 3  # parts fetched and opened ahead of the engine: bounds memory, hides the network
 
 
 class ReleasedKey(Strict):
@@ -109,14 +108,75 @@ class OpenDelivery:
                 rules.check_delivered(batch)
             return found
 
-        with ThreadPoolExecutor(_AHEAD, thread_name_prefix="open") as workers:
-            numbers = iter(range(len(listed)))
-            coming: list[Future[list[pa.RecordBatch]]] = [workers.submit(opened, i) for i in islice(numbers, _AHEAD)]
-            while coming:
-                found = coming.pop(0).result()
-                coming += [workers.submit(opened, i) for i in islice(numbers, 1)]
-                for batch in found:
-                    rows += len(batch)
-                    yield batch
+        for found in ahead(opened, range(len(listed)), name="open"):
+            for batch in found:
+                rows += len(batch)
+                yield batch
         if rows != self.released.rows:
             raise DataError("the table has another number of rows than its owner said")
+
+
+class Unsorted(Exception):  # noqa: N818 - no fault: it is sorted here then
+    """A day's rows do not come in the order of the state."""
+
+
+class OpenedDay:
+    """A day's rows under the inner ids behind their pseudonyms.
+
+    Attributes:
+        rows, forged: how many rows were handed on; how many had a pseudonym that was not made under the period's key
+            (each such row is found but for one in 2^32), were dropped, and count as rejects.
+    """
+
+    def __init__(self, delivery: OpenDelivery, key: bytes, stateful: Stateful) -> None:
+        self.delivery, self._key, self._stateful = delivery, key, stateful
+        self.rows = self.forged = 0
+
+    def batches(self, client: HostClient, *, check_order: bool) -> Iterator[pa.RecordBatch]:
+        """All good rows, from the first.
+
+        Raises:
+            Unsorted: they are not in order, where that is asked for.
+            DataError: see OpenDelivery.batches.
+        """
+        self.rows = self.forged = 0
+        last: tuple[int, ...] = ()
+        for batch in self.delivery.batches(client):
+            hi, lo, good = period_pseudonyms.opened(batch.column(0), self._key)
+            rows = self._stateful.rows(batch, hi, lo)
+            if not good.all():
+                self.forged += len(batch) - int(good.sum())
+                rows = rows.filter(pa.array(good))
+            self.rows += len(rows)
+            if check_order and len(rows):
+                last = _last_in_order(rows, self._stateful.order, last)
+            yield rows
+
+    def check(self, agreement: Agreement) -> None:
+        """Check, after all rows, that forged ones and rejects together are not too many.
+
+        Raises:
+            DataError: they are.
+        """
+        dataset = agreement.datasets[self.delivery.entry.body.dataset]
+        rejected = self.forged + sum(self.delivery.released.rejects.values())
+        if dataset.rejects_too_many(rows=self.rows, rejected=rejected):
+            raise DataError("more rows were rejected or forged than the agreement's maximum_rejects allows")
+
+
+def _last_in_order(rows: pa.RecordBatch, order: tuple[str, ...], before: tuple[int, ...]) -> tuple[int, ...]:
+    """The key of the last row of a batch that goes on from ``before`` in order; equal keys are in order.
+
+    Raises:
+        Unsorted: it does not.
+    """
+    keys = [rows.column(name).to_numpy() for name in order]
+    if before and tuple(int(key[0]) for key in keys) < before:
+        raise Unsorted
+    falling, same = np.zeros(len(rows) - 1, bool), np.ones(len(rows) - 1, bool)
+    for key in keys:
+        falling |= same & (key[1:] < key[:-1])
+        same &= key[1:] == key[:-1]
+    if falling.any():
+        raise Unsorted
+    return tuple(int(key[-1]) for key in keys)

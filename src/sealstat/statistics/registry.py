@@ -1,6 +1,6 @@
 """The list of statistics, and what each declares of itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -17,6 +17,35 @@ class UnknownStatisticError(ValueError):
     """There is no statistic of that name."""
 
 
+Batches = Iterator[pa.RecordBatch]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stateful:
+    """How a statistic takes in day after day, in bounded memory, and reports over all of them.
+
+    Attributes:
+        day: the input that is delivered for each day; the others are for the report.
+        schema: of the rows of a state, and of a day whose pseudonyms were opened.
+        rows: ``(delivered batch, hi, lo)`` to a batch of ``schema``. ``hi`` (uint64) and ``lo`` (uint32) are the first
+            8 and the last 4 bytes of the inner ids behind the pseudonyms.
+        order: the columns by which both are sorted.
+        ingest: ``(state, day, parameters)`` to the batches of the new state; both are sorted.
+        report: ``(read, tables, parameters, secret)`` to the output tables. ``read()`` gives the state's batches from the
+            first, as often as it is called; ``secret`` (32 bytes) is the same for every report over one state.
+        check: ``(delivered table, parameters)``, for each input but the day's: raises DataError if the report would fail
+            over it.
+    """
+
+    day: str
+    schema: pa.Schema
+    rows: Callable[[pa.RecordBatch, Any, Any], pa.RecordBatch]
+    order: tuple[str, ...]
+    ingest: Callable[[Batches, Batches, Any], Batches]
+    report: Callable[[Callable[[], Batches], Mapping[str, pa.Table], Any, bytes], dict[str, pa.Table]]
+    check: Callable[[str, pa.Table, Any], None] = lambda *_: None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistic:
     """A statistic: what it wants, what it gives, and how it is computed.
@@ -30,6 +59,7 @@ class Statistic:
             an Ibis backend, ``tables`` its Ibis tables by input name. No output rule was applied: whoever calls it
             holds figures that may not be published.
         choices: ``(parameters)`` to the values that a delivery may have in each column that is a closed list.
+        stateful: how it goes on from day to day; None if one run is all.
     """
 
     name: str
@@ -40,6 +70,12 @@ class Statistic:
     outputs: Mapping[str, OutputTable]
     compute: Callable[[Any, Mapping[str, Any], Any], dict[str, pa.Table]]
     choices: Callable[[Any], dict[str, list[str]]]
+    stateful: Stateful | None = None
+
+    @property
+    def day(self) -> str | None:
+        """The input that is delivered for each day of a report; None if it has no state."""
+        return self.stateful.day if self.stateful else None
 
     @property
     def tables(self) -> dict[str, str | None]:
@@ -71,6 +107,11 @@ def get(name: str) -> Statistic:
         raise UnknownStatisticError(f"no statistic is called so: expected one of {', '.join(names())}")
     found: Statistic = import_module(_MODULES[name]).STATISTIC
     return found
+
+
+def version(name: str) -> int:
+    """The version of a statistic; of the drawing of period keys, which is none, 1."""
+    return get(name).version if name in _MODULES else 1
 
 
 def names() -> list[str]:
