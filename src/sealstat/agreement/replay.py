@@ -85,6 +85,7 @@ class TaskState:
     counting: list[str] = field(default_factory=list)  # ids of the records that count, by c
     state: str | None = None  # the record that left the newest; none before the first day, after a report or a cancel
     ingested: list[str] = field(default_factory=list)  # the days that are in it, in the order they came
+    forgotten: set[str] = field(default_factory=set)  # the holders who said that their share of its key is gone
 
 
 @dataclass(slots=True)
@@ -105,8 +106,13 @@ class DeliveryState:
 class View:
     """All that follows from the leaves read so far about one agreement and those it supersedes."""
 
-    def __init__(self, chain: Iterable[Statement]) -> None:
-        """Start at leaf 0 with the agreement and its predecessors, newest first, each already checked by its id."""
+    def __init__(self, chain: Iterable[Statement], *, partial: bool = False) -> None:
+        """Start at leaf 0 with the agreement and its predecessors, newest first, each already checked by its id.
+
+        Args:
+            partial: only some runs' statements will be read, as a proof shows them: what lies before is taken on trust.
+        """
+        self.partial = partial
         self.chain: dict[str, Agreement] = {}
         for statement in chain:
             agreement = body.parse_body(statement)
@@ -288,8 +294,9 @@ class View:
         _require(kind_of(said.period) == dataset.period, "a delivery for another kind of period")
         linked = self.terms(entry).linkage_group(said.dataset) is not None
         _require((said.linkage_check is not None) == linked, "a delivery with the wrong linkage check")
-        drawn = self.terms(entry).drawing_task(said.dataset) is None or (said.dataset, said.period) in self.period_keys
-        _require(drawn, "a delivery under pseudonyms whose key was not drawn")
+        drawing = self.terms(entry).drawing_task(said.dataset)
+        drawn = drawing is None or (said.dataset, said.period) in self.period_keys
+        _require(drawn or self.partial, "a delivery under pseudonyms whose key was not drawn")
         for what, value in (("rows", said.rows), ("size", said.size)):
             _require((value is not None) == (what in dataset.listed), f"a delivery lists {what} against the agreement")
         overlapping = self.overlapping(said.dataset, said.period, entry.agreement)
@@ -302,10 +309,29 @@ class View:
         self.deliveries[entry.id] = DeliveryState(entry)
 
     def _on_expiry(self, entry: Entry[body.Expiry]) -> None:
+        if entry.body.delivery is None:
+            self._forget_state(entry)
+            return
         delivery = _known(self.deliveries.get(entry.body.delivery), "an expiry of an unknown delivery")
         _same_agreement(entry, delivery.entry)
         _require(delivery.entry.by == entry.by, "an expiry of somebody else's delivery")
         delivery.expired = True
+
+    def _forget_state(self, entry: Entry[body.Expiry]) -> None:
+        """A holder's share of a state's key is gone; with too few left, so is the state: the next day begins anew."""
+        name = entry.body.task or ""
+        task = _known(self.terms(entry).tasks.get(name), "an expiry of the state of an unknown task")
+        left = _known(self.state_record(name), "an expiry of a state where there is none")
+        newest = left.body.state is not None and left.body.state.digest == entry.body.state
+        _require(newest, "an expiry of a state that is not the newest")
+        _require(entry.by in task.holders.of, "an expiry of a state by somebody who holds no share of it")
+        state = self.tasks[name]
+        state.forgotten.add(entry.by)
+        if len(task.holders.of) - len(state.forgotten) < task.holders.threshold:
+            state.state, state.ingested, state.forgotten = None, [], set()
+            for instance in self.instances.values():  # one that had its shares would go on from what nobody counts now
+                if instance.task == name and instance.c == state.counter:
+                    instance.over = True
 
     def _on_deleted(self, entry: Entry[body.Deleted]) -> None:
         _require(entry.by == HOST, "a deletion that the host did not sign")
@@ -361,8 +387,11 @@ class View:
         current = said.c == instance.c == self.counter(instance.task)
         _require(current and not instance.over, "a key-release to an instance that is over")
         if said.state is not None or said.period_key is not None:
-            holders = _known(self.needed_shares(request).get(said.of), "a share of a key that the run does not need")
-            _require(entry.by in holders.of, "a share of a key by somebody who does not hold it")
+            holders = self.needed_shares(request).get(said.of)
+            if holders is None and self.partial:
+                holders = self.task(request).holders
+            needed = _known(holders, "a share of a key that the run does not need")
+            _require(entry.by in needed.of, "a share of a key by somebody who does not hold it")
             instance.shares.setdefault(said.of, {}).setdefault(entry.by, entry)
             return
         _require(said.of in self.needed_releases(request), "a key-release of a delivery not asked for")
@@ -483,6 +512,7 @@ class View:
         state.counting.append(id)
         state.state = id if record.body.state is not None else None
         state.ingested = [*state.ingested, said.period] if said.action == "ingest" else []
+        state.forgotten = set()
         if record.body.key is not None:
             self.period_keys.setdefault((record.body.key.dataset, said.period), id)
         for other in self.instances.values():
@@ -571,9 +601,10 @@ class View:
             needed[left.body.state.digest] = self.task(request).holders
         for id in request.body.deliveries:
             said = self.deliveries[id].entry.body
-            drawing = self.terms(request).drawing_task(said.dataset)
+            drawing, record = self.terms(request).drawing_task(said.dataset), None
             if drawing is not None:
-                record = self.period_keys[said.dataset, said.period]
+                record = self.period_keys.get((said.dataset, said.period))
+            if drawing is not None and record is not None:
                 needed[record] = self.terms(request).tasks[drawing].holders
         return needed
 

@@ -76,9 +76,17 @@ class Delivery(Strict):
 
 
 class Expiry(Strict):
-    """The owner destroyed the key of a delivery."""
+    """The owner destroyed the key of a delivery; or a holder its share of the key of a task's newest state."""
 
-    delivery: Digest
+    delivery: Digest | None = None
+    state: Digest | None = None
+    task: Name | None = None  # whose state it is
+
+    @model_validator(mode="after")
+    def _of_one_thing(self) -> "Expiry":
+        if (self.delivery is None) == (self.state is None) or (self.state is None) != (self.task is None):
+            raise ValueError("an expiry is of one delivery, or of the state of one task")
+        return self
 
 
 class Deleted(Strict):

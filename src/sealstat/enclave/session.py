@@ -276,7 +276,7 @@ class Session:
         assert said.delivery is not None and said.sealed is not None  # noqa: PT018 - the model's own rule
         delivery = view.deliveries[said.delivery].entry
         owner = view.statements[entry.id].by
-        where = {"request": said.request, "delivery": said.delivery}
+        where: dict[str, Any] = {"request": said.request, "delivery": said.delivery}
         context = contexts.delivery_key(view.id, owner=owner, instance=self.me, **where)
         try:
             opened = unseal(self.opener, context, said.sealed)
@@ -298,9 +298,14 @@ class Session:
 
     def _open_share(self, entry: Entry[KeyRelease]) -> bytes | None:
         view, said = self.follower.view, entry.body
-        holder, where = view.statements[entry.id].by, {"task": self.request.body.task, "c": self.c, "of": said.of}
         context = contexts.share_release(
-            view.id, holder=holder, instance=self.me, request=self.request.id, **where
+            view.id,
+            holder=view.statements[entry.id].by,
+            instance=self.me,
+            request=self.request.id,
+            task=self.request.body.task,
+            c=self.c,
+            of=said.of,
         )
         try:
             share = unseal(self.opener, context, said.sealed or "")
@@ -316,12 +321,12 @@ class Session:
         left = view.state_record(self.request.body.task)
         if said.state is not None and left is not None and left.body.state is not None:
             state = left.body.state
-            bound = {"instance": left.by, "task": self.request.body.task, "c": left.body.c + 1, "digest": state.digest}
+            bound: dict[str, Any] = {"instance": left.by, "task": self.request.body.task, "c": left.body.c + 1, "digest": state.digest}
             cards = view.cards_ever(left.agreement)
             return state.shares[holder], [contexts.state_share(left.agreement, holder=card, **bound) for card in cards]
         record, instance = view.records[said.of]
         assert record.body.key is not None
-        where = {"task": instance.task, "c": instance.c, "dataset": record.body.key.dataset}
+        where: dict[str, Any] = {"task": instance.task, "c": instance.c, "dataset": record.body.key.dataset}
         bound = {"instance": record.by, "period": instance.request.body.period, **where}
         cards = view.cards_ever(record.agreement)
         macs = [contexts.period_key_share(record.agreement, holder=card, **bound) for card in cards]
@@ -422,7 +427,7 @@ class Session:
         (dataset,) = self.task.inputs.values()
         provider = self.agreement.datasets[dataset].provider
         key, card, asked = secrets.token_bytes(32), self._card(provider), self.challenges[provider]
-        where = {"task": self.request.body.task, "c": self.c, "dataset": dataset, "period": self.request.body.period}
+        where: dict[str, Any] = {"task": self.request.body.task, "c": self.c, "dataset": dataset, "period": self.request.body.period}
         context = contexts.period_key(self.launch.agreement, instance=self.me, provider=fingerprint(card), **where)
 
         def bound(holder: str) -> dict[str, Any]:
@@ -512,7 +517,7 @@ class Session:
         return seal(card.sealing, context, part_key)
 
     def _seal_result_shares(self, left: "Left") -> dict[str, dict[str, str]]:
-        where = {"task": self.request.body.task, "c": self.c, "outputs": contexts.outputs_digest(left.outputs)}
+        where: dict[str, Any] = {"task": self.request.body.task, "c": self.c, "outputs": contexts.outputs_digest(left.outputs)}
 
         def bound(holder: str) -> dict[str, Any]:
             return contexts.result_share(self.launch.agreement, instance=self.me, holder=holder, **where)
@@ -520,7 +525,7 @@ class Session:
         return self._seal_shares(left.result_key, bound)
 
     def _seal_state_shares(self, state: SealedState) -> dict[str, dict[str, str]]:
-        where = {"task": self.request.body.task, "c": self.c + 1, "digest": state.digest}
+        where: dict[str, Any] = {"task": self.request.body.task, "c": self.c + 1, "digest": state.digest}
 
         def bound(holder: str) -> dict[str, Any]:
             return contexts.state_share(self.launch.agreement, instance=self.me, holder=holder, **where)

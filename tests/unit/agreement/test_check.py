@@ -318,6 +318,7 @@ class _NoContributors:
     """A statistic with a table whose contributors nobody counts."""
 
     version = 1
+    day = None
     inputs = {"a": "roamers", "b": "roamers"}
     tables: dict[str, str | None] = {"all": None}
 
