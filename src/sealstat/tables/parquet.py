@@ -59,6 +59,41 @@ def parquet_batches(file: BinaryIO, size: int, schema: TableSchema) -> Iterator[
         raise BadFile("the Parquet file is damaged or of a kind that is not read: write it again") from None
 
 
+def identified_batches(file: BinaryIO, size: int, identifier: str) -> Iterator[pa.RecordBatch]:
+    """All columns of a Parquet file as they are, but for the identifier, which comes as text; the first batch is empty.
+
+    For an owner's own file on its way to another one: only the identifier is judged.
+
+    Raises:
+        BadFile: not Parquet, damaged, above a limit, or without that column as text.
+    """
+    check_claims(file, size)
+    file.seek(0)
+    try:
+        parquet = pq.ParquetFile(
+            file,
+            thrift_string_size_limit=MAX_FOOTER_BYTES,
+            thrift_container_size_limit=MAX_ROW_GROUPS,
+            read_dictionary=[identifier],
+            pre_buffer=False,
+            page_checksum_verification=True,
+        )
+        found = parquet.schema_arrow
+        place = found.get_field_index(identifier)
+        if place < 0:
+            raise BadFile(f"expected one column {identifier} with the identifiers: name it with --column")
+        if not _is_text(_plain(found.field(place).type)):
+            raise BadFile(f"column {identifier} must be text: a number loses leading zeros")
+        schema = pa.schema(found.set(place, pa.field(identifier, pa.string())), metadata={})
+        yield pa.RecordBatch.from_pylist([], schema)
+        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+            arrays = [_text(array) if n == place else array for n, array in enumerate(batch.columns)]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+    # Arrow's words can quote what is in the file.
+    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError, OverflowError):
+        raise BadFile("the Parquet file is damaged or of a kind that is not read: write it again") from None
+
+
 def _check_schema(found: pa.Schema, schema: TableSchema) -> None:
     check_columns(found.names, schema)
     for column in schema.columns:

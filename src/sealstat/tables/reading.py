@@ -113,9 +113,9 @@ def prepare(
 
     def batches(tally: Tally) -> Iterator[pa.RecordBatch]:
         with ExitStack() as stack:
-            file = stack.enter_context(_opened(path))
+            file = stack.enter_context(open_file(path))
             tally.size_bytes = os.fstat(file.fileno()).st_size
-            rejects = stack.enter_context(_Rejects(rejects_file))
+            rejects = stack.enter_context(Rejects(rejects_file))
             for raw, split_badly in _raw(file, tally.size_bytes, schema):
                 checked = rules.check(raw)
                 if split_badly:
@@ -143,7 +143,12 @@ def _delivered(good: pa.RecordBatch, schema: TableSchema, pseudonymise: Pseudony
     return pa.RecordBatch.from_arrays(arrays, schema=schema.delivered)
 
 
-def _opened(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
+    """A file of an owner's, for reading.
+
+    Raises:
+        BadFile: it cannot be read, or is no regular file.
+    """
     try:
         # Not blocking: a named pipe would wait for a writer before it can be seen to be none of ours.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -160,24 +165,39 @@ def _raw(file: BinaryIO, size: int, schema: TableSchema) -> Iterator[tuple[pa.Re
 
     What a file is, its first bytes say: the name may say anything.
     """
+    start = head(file)
+    if start.startswith(b"PAR1"):
+        return ((batch, []) for batch in parquet_batches(file, size, schema))
+    names, begin = header(start)
+    check_columns(names, schema)
+    file.seek(begin)
+    return csv_batches(file, names) if begin < size else iter(())
+
+
+def head(file: BinaryIO) -> bytes:
+    """The first bytes of a file, which say what it is (Parquet begins with PAR1), and the file at its start again.
+
+    Raises:
+        BadFile: it is empty, packed, or UTF-16.
+    """
     start = file.read(_MAX_HEADER_BYTES)
+    file.seek(0)
     if not start:
         raise BadFile("the file is empty: expected at least a line with the names of the columns")
     for magic, kind in _PACKED.items():
         if start.startswith(magic):
             raise BadFile(f"the file is packed ({kind}): {_UNPACK}")
-    if start.startswith(b"PAR1"):
-        file.seek(0)
-        return ((batch, []) for batch in parquet_batches(file, size, schema))
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise BadFile("the file is UTF-16 text: save it as UTF-8")
-    names, begin = _header(start, schema)
-    file.seek(begin)
-    return _csv_batches(file, names) if begin < size else iter(())
+    return start
 
 
-def _header(start: bytes, schema: TableSchema) -> tuple[list[str], int]:
-    """Column names in the file's order, and where the rows begin. The first line may be data: it is never quoted."""
+def header(start: bytes) -> tuple[list[str], int]:
+    """Column names in the file's order, and where the rows begin. The first line may be data: it is never quoted.
+
+    Raises:
+        BadFile: the first line is too long or no CSV in UTF-8.
+    """
     begin = len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0
     line_end = re.compile(rb"\r\n|\n|\r").search(start, begin)
     if line_end is None and len(start) == _MAX_HEADER_BYTES:
@@ -189,11 +209,10 @@ def _header(start: bytes, schema: TableSchema) -> tuple[list[str], int]:
         found = next(csv.reader([line.decode("utf-8")], strict=True), [])
     except (UnicodeDecodeError, csv.Error):
         raise BadFile("the first line is not CSV in UTF-8: expected the names of the columns") from None
-    check_columns(found, schema)
     return found, line_end.end() if line_end else len(start)
 
 
-def _csv_batches(file: BinaryIO, names: list[str]) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
+def csv_batches(file: BinaryIO, names: list[str]) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
     """Whole lines at a time, parsed in this thread.
 
     Arrow's own streaming reader was left: its threads call back into Python, and abort a process that ends just then.
@@ -262,7 +281,7 @@ def _refuse_broken_values(values: Sequence[Any]) -> None:
         raise BadFile("a value goes over the end of its line: a quotation mark is missing")
 
 
-class _Rejects:
+class Rejects:
     """The local file of dropped rows: for the owner's eyes, so mode 0600 from its first moment."""
 
     def __init__(self, path: Path) -> None:
