@@ -345,7 +345,9 @@ def _report(agreement: Agreement, task: Task, place: str) -> Iterator[Finding]:
     if task.statistic == PERIOD_KEYS:
         if len(task.inputs) != 1:
             yield f"{place}.inputs", "a task that draws keys is for one dataset: name that one"
-        if not any(group.drawn_by and agreement.tasks.get(group.drawn_by) is task for group in agreement.pseudonyms.values()):
+        if not any(
+            group.drawn_by and agreement.tasks.get(group.drawn_by) is task for group in agreement.pseudonyms.values()
+        ):
             yield place, "no pseudonyms say drawn_by: this task, so nobody needs its keys: leave it out"
         for name in ("parameters", "releases", "open_parameters", "report"):
             if getattr(task, name):
@@ -361,7 +363,10 @@ def _report(agreement: Agreement, task: Task, place: str) -> Iterator[Finding]:
     for name, dataset in task.inputs.items():
         terms = agreement.datasets.get(dataset)
         if terms is not None and terms.period not in ("day", wanted):
-            yield f"{place}.inputs.{name}", f"{dataset} comes by {terms.period}: expected day, or {wanted} as the report"
+            yield (
+                f"{place}.inputs.{name}",
+                f"{dataset} comes by {terms.period}: expected day, or {wanted} as the report",
+            )
     if wanted == "range":
         first, last = days(task.report)
         if not agreement.valid.start.date() <= last or first > agreement.valid.end.date():

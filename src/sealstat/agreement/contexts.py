@@ -32,7 +32,9 @@ def state_share(agreement: str, *, instance: str, holder: str, task: str, c: int
     return _context("state-share", agreement, instance, holder, task=task, c=c, instance=instance, digest=digest)
 
 
-def period_key(agreement: str, *, instance: str, provider: str, task: str, c: int, dataset: str, period: str) -> Context:
+def period_key(
+    agreement: str, *, instance: str, provider: str, task: str, c: int, dataset: str, period: str
+) -> Context:
     """A period key, from the instance that drew it to the provider whose pseudonyms it makes (section 5)."""
     place = {"task": task, "c": c, "dataset": dataset, "period": period}
     return _context("period-key", agreement, instance, provider, **place)

@@ -425,8 +425,12 @@ class View:
         """A record leaves behind what its action leaves: tables, a state, a key, or nothing."""
         left = {"run": {"outputs"}, "ingest": {"state"}, "finish": {"outputs"}, "cancel": set(), "key": {"key"}}
         names = {"outputs": said.outputs, "state": said.state, "key": said.key}
-        _require({name for name, value in names.items() if value} == left[request.body.action], "a record of the wrong form")
-        _require(bool(said.shares) == bool(said.outputs), "a record with shares of no result, or results without shares")
+        _require(
+            {name for name, value in names.items() if value} == left[request.body.action], "a record of the wrong form"
+        )
+        _require(
+            bool(said.shares) == bool(said.outputs), "a record with shares of no result, or results without shares"
+        )
         if said.key is not None:
             inputs = self.task(request).inputs.values()
             _require(said.key.dataset in inputs, "a key that was drawn for another dataset")
@@ -584,7 +588,7 @@ class View:
         )
 
     def owners(self, request: Entry[body.RunRequest]) -> list[str]:
-        """Whose key or consent a request's run needs: the providers of its deliveries, or of what a key is drawn for."""
+        """Whose key or consent a run needs: the providers of its deliveries, or of what a key is drawn for."""
         if request.body.action == "key":
             return self.terms(request).owners(request.body.task)
         return list(dict.fromkeys(self.deliveries[id].entry.by for id in request.body.deliveries))

@@ -72,7 +72,9 @@ def start(
     period: Annotated[str, typer.Option(help="2026-10, 2026-10-31 or 2017-05-31/2017-06-06.")],
     purpose: Annotated[str, typer.Option(help="One of the agreement's purposes.")],
     parameter: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, where the agreement leaves it open.")] = None,
-    finish: Annotated[bool, typer.Option("--finish", help="Report over the days that are in, and forget them.")] = False,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Report over the days that are in, and forget them.")
+    ] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Forget the days that are in, without a report.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Ask and return; see `sealstat run show`.")] = False,
     patience: Annotated[float, typer.Option(help="Seconds to wait.")] = 86_400.0,

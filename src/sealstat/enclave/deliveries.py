@@ -18,9 +18,10 @@ from sealstat.crypto.cards import Strict, unb64
 from sealstat.crypto.errors import CryptoError, MalformedError
 from sealstat.enclave.fetching import ahead
 from sealstat.statistics import Stateful
-from sealstat.tables import period_pseudonyms, schemas
+from sealstat.tables import schemas
 from sealstat.tables.checking import Rules
 from sealstat.tables.errors import DataError
+from sealstat.tables.period_pseudonyms import opened
 from sealstat.tables.sealed import MAX_LIST_BYTES, key_check, open_part, parse_parts_list
 from sealstat.wire.client import HostClient
 
@@ -86,7 +87,7 @@ class OpenDelivery:
         if len(listed) != said.parts.count:
             raise DataError("the delivery's list has another number of parts than the delivery says")
 
-        def opened(index: int) -> list[pa.RecordBatch]:
+        def decoded(index: int) -> list[pa.RecordBatch]:
             part = listed[index]
             sealed = client.get_blob(self.agreement, part.sha256)
             if len(sealed) != part.size:
@@ -108,7 +109,7 @@ class OpenDelivery:
                 rules.check_delivered(batch)
             return found
 
-        for found in ahead(opened, range(len(listed)), name="open"):
+        for found in ahead(decoded, range(len(listed)), name="open"):
             for batch in found:
                 rows += len(batch)
                 yield batch
@@ -142,8 +143,8 @@ class OpenedDay:
         self.rows = self.forged = 0
         last: tuple[int, ...] = ()
         for batch in self.delivery.batches(client):
-            hi, lo, good = period_pseudonyms.opened(batch.column(0), self._key)
-            rows = self._stateful.rows(batch, hi, lo)
+            high, low, good = opened(batch.column(0), self._key)
+            rows = self._stateful.rows(batch, high, low)
             if not good.all():
                 self.forged += len(batch) - int(good.sum())
                 rows = rows.filter(pa.array(good))

@@ -71,7 +71,7 @@ class Engine:
     def sorted(
         self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], order: Sequence[str]
     ) -> Iterator[pa.RecordBatch]:
-        """The same rows sorted by the columns of ``order``, in bounded memory: what does not fit is spilt, encrypted."""
+        """The same rows sorted by the columns of ``order``; what does not fit into memory is spilt, encrypted."""
         by = ", ".join(f'"{column}"' for column in order)
         self.load(name, schema, batches)
         reader = self.connection.execute(f'SELECT * FROM "{name}" ORDER BY {by}').to_arrow_reader(_BATCH_ROWS)  # noqa: S608

@@ -321,7 +321,12 @@ class Session:
         left = view.state_record(self.request.body.task)
         if said.state is not None and left is not None and left.body.state is not None:
             state = left.body.state
-            bound: dict[str, Any] = {"instance": left.by, "task": self.request.body.task, "c": left.body.c + 1, "digest": state.digest}
+            bound: dict[str, Any] = {
+                "instance": left.by,
+                "task": self.request.body.task,
+                "c": left.body.c + 1,
+                "digest": state.digest,
+            }
             cards = view.cards_ever(left.agreement)
             return state.shares[holder], [contexts.state_share(left.agreement, holder=card, **bound) for card in cards]
         record, instance = view.records[said.of]
@@ -427,7 +432,12 @@ class Session:
         (dataset,) = self.task.inputs.values()
         provider = self.agreement.datasets[dataset].provider
         key, card, asked = secrets.token_bytes(32), self._card(provider), self.challenges[provider]
-        where: dict[str, Any] = {"task": self.request.body.task, "c": self.c, "dataset": dataset, "period": self.request.body.period}
+        where: dict[str, Any] = {
+            "task": self.request.body.task,
+            "c": self.c,
+            "dataset": dataset,
+            "period": self.request.body.period,
+        }
         context = contexts.period_key(self.launch.agreement, instance=self.me, provider=fingerprint(card), **where)
 
         def bound(holder: str) -> dict[str, Any]:
@@ -517,7 +527,11 @@ class Session:
         return seal(card.sealing, context, part_key)
 
     def _seal_result_shares(self, left: "Left") -> dict[str, dict[str, str]]:
-        where: dict[str, Any] = {"task": self.request.body.task, "c": self.c, "outputs": contexts.outputs_digest(left.outputs)}
+        where: dict[str, Any] = {
+            "task": self.request.body.task,
+            "c": self.c,
+            "outputs": contexts.outputs_digest(left.outputs),
+        }
 
         def bound(holder: str) -> dict[str, Any]:
             return contexts.result_share(self.launch.agreement, instance=self.me, holder=holder, **where)

@@ -30,7 +30,7 @@ from sealstat.log.errors import LogError
 from sealstat.party import linkage
 from sealstat.party.errors import PartyError
 from sealstat.party.member import Member
-from sealstat.party.pseudonymiser import period_key_ref
+from sealstat.party.pseudonymiser import keep_period_key
 from sealstat.party.runs import refusal_detail
 from sealstat.tables.sealed import MAX_LIST_BYTES, parse_parts_list
 from sealstat.wire.errors import WireError
@@ -225,7 +225,9 @@ def _release_key(member: Member, instance: Instance, of: str) -> None:
     if label is None:
         return
     if of == instance.request.id:
-        _say_release(member, instance, {}, f"let the key of {instance.request.body.period}'s pseudonyms be drawn", label)
+        _say_release(
+            member, instance, {}, f"let the key of {instance.request.body.period}'s pseudonyms be drawn", label
+        )
         return
     secret = member.home.ledger.secret("delivery-key", of)
     if secret is None:
@@ -448,7 +450,7 @@ def _take_record(member: Member, record: Entry[RunRecord], instance: Instance) -
         bound = partial(contexts.period_key_share, member.id, **of, **place)
         taken &= _take_share(member, "key-share", record, instance, said.key.shares, bound)
         if member.name == member.agreement.datasets[said.key.dataset].provider:
-            taken &= _take_period_key(member, record, instance, said.key)
+            taken &= _take_period_key(member, instance, said.key)
     return taken
 
 
@@ -481,28 +483,21 @@ def _take_share(
     return False
 
 
-def _take_period_key(member: Member, record: Entry[RunRecord], instance: Instance, key: DrawnKey) -> bool:
-    """Open and store the key of a day's pseudonyms, for `sealstat pseudonymise`; it is never taken twice."""
-    ledger, period = member.home.ledger, instance.request.body.period
-    ref = period_key_ref(member.id, key.dataset, period)
-    if ledger.fact("period-closed", ref) or ledger.secret("period-key", ref) is not None:
-        return True
+def _take_period_key(member: Member, instance: Instance, key: DrawnKey) -> bool:
+    """Open and store the key of a day's pseudonyms, for `sealstat pseudonymise`; a closed day's is not taken again."""
+    period = instance.request.body.period
     where: dict[str, Any] = {"task": instance.task, "c": instance.c, "dataset": key.dataset, "period": period}
     for identity in member.home.identities.values():
-        context = contexts.period_key(
-            member.id, instance=instance.fingerprint, provider=identity.fingerprint, **where
-        )
+        context = contexts.period_key(member.id, instance=instance.fingerprint, provider=identity.fingerprint, **where)
         for opener in (*_seal_to_keys(member, instance), identity.opener):
             try:
                 opened = unseal(opener, context, key.sealed)
             except CryptoError:
                 continue
-            ledger.keep_secret("period-key", ref, {"key": b64(opened)})
-            ledger.act(
-                f"took the key of the pseudonyms of {key.dataset} for {period}",
-                "an enclave with approved code drew it, and this party's data unit makes pseudonyms under it",
-                agreement=member.id,
-            )
+            if keep_period_key(member.home.ledger, member.id, key.dataset, period, opened):
+                what = f"took the key of the pseudonyms of {key.dataset} for {period}"
+                why = "an enclave with approved code drew it, for pseudonyms that are made here"
+                member.home.ledger.act(what, why, agreement=member.id)
             return True
     _note_once(member, f"no key of the pseudonyms of {period}", "what the enclave sealed does not open")
     return False

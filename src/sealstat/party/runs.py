@@ -119,7 +119,9 @@ def request(
 
 
 def _verb(action: Action) -> str:
-    return {"run": "run for", "ingest": "take in", "finish": "report", "cancel": "cancel", "key": "draw a key for"}[action]
+    return {"run": "run for", "ingest": "take in", "finish": "report", "cancel": "cancel", "key": "draw a key for"}[
+        action
+    ]
 
 
 def due_report(member: Member, task: str) -> str | None:

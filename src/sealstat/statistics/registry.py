@@ -27,14 +27,14 @@ class Stateful:
     Attributes:
         day: the input that is delivered for each day; the others are for the report.
         schema: of the rows of a state, and of a day whose pseudonyms were opened.
-        rows: ``(delivered batch, hi, lo)`` to a batch of ``schema``. ``hi`` (uint64) and ``lo`` (uint32) are the first
-            8 and the last 4 bytes of the inner ids behind the pseudonyms.
+        rows: ``(delivered batch, high, low)`` to a batch of ``schema``. ``high`` (uint64) and ``low`` (uint32) are the
+            first 8 and the last 4 bytes of the inner ids behind the pseudonyms.
         order: the columns by which both are sorted.
         ingest: ``(state, day, parameters)`` to the batches of the new state; both are sorted.
-        report: ``(read, tables, parameters, secret)`` to the output tables. ``read()`` gives the state's batches from the
-            first, as often as it is called; ``secret`` (32 bytes) is the same for every report over one state.
-        check: ``(delivered table, parameters)``, for each input but the day's: raises DataError if the report would fail
-            over it.
+        report: ``(read, tables, parameters, secret)`` to the output tables. ``read()`` gives the state's batches from
+            the first, as often as it is called; ``secret`` (32 bytes) is the same for every report over one state.
+        check: ``(input, delivered table, parameters)``, for inputs but the day's: raises DataError if the report would
+            fail over it.
     """
 
     day: str

@@ -506,7 +506,9 @@ class _Check:
             raise _FailedError("state", "the record before left a state, and no holder gave a share of its key")
         left = self.answer.record.body.state
         if left is not None:
-            days = "that the day was not in the state before: those who gave their shares replayed the log and attest it"
+            days = (
+                "that the day was not in the state before: those who gave their shares replayed the log and attest it"
+            )
             self.say("state.after", "proved", f"it left state {left.digest}, whose key is split among the holders")
             self.say("limits.days", "not proved", days)
         elif action in ("finish", "cancel"):
