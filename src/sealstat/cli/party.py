@@ -102,7 +102,7 @@ def rotate(host: HostOption = None, home: HomeOption = None) -> None:
     print("A running agent takes the new keys by itself.")
 
 
-@app.command(epilog="Examples: `sealstat party forget 3f9c21`, `sealstat party forget 91ab0c --state usual-environment`")
+@app.command(epilog="Example: `sealstat party forget 3f9c21`; `sealstat party forget 91ab0c --state usual-environment`")
 def forget(
     what: Annotated[str, typer.Argument(help="The beginning of a delivery's id; with --state, of an agreement's.")],
     state: Annotated[str | None, typer.Option(help="The task of which this holder's share goes.")] = None,
