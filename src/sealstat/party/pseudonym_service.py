@@ -6,6 +6,8 @@ still coming in. It listens on loopback only, and asks for a token, since other 
 A plain ASGI application: a framework's streaming answer would read the request to notice a disconnect.
 """
 
+from __future__ import annotations
+
 import asyncio
 import hmac
 import logging

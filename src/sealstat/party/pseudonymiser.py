@@ -1,10 +1,12 @@
 """An operator's pseudonymiser: its keys, and whole files (docs/pseudonyms.md).
 
 Two keys. The *inner key* is the operator's own: drawn here on first use, one for each name of a dataset, the same for
-every agreement and period, and it leaves the ledger never. The *period key* comes from the enclave through the
+every agreement and period; it never leaves the ledger. The *period key* comes from the enclave through the
 operator's agent, and is destroyed when the period is closed. It is read from the ledger for every batch, so that
 nothing goes on with a key that was destroyed meanwhile.
 """
+
+from __future__ import annotations
 
 import csv
 import io
