@@ -5,7 +5,7 @@ delivers; the enclave takes in day after day and reports. One day is never deliv
 forged pseudonyms and is refused, and the enclave's machine is cut off in the middle. The report must equal the same
 statistic in the clear over the days that were taken in.
 
-Holds if fewer holders than the threshold collude and the enclave's hardware holds (simulated here: it does not protect).
+Holds if fewer holders than the threshold collude, and the enclave's hardware holds (simulated: it does not protect).
 Breaks if the operator pools its inner key with whoever has its days in the clear.
 """
 
@@ -56,7 +56,7 @@ def run(*, scale: str, seed: int, say: Callable[[str], None]) -> tuple[float, di
             stage.set_up()
             stage.start_all()
             agreement = agree(stage)
-            plan = Plan(SUBSCRIBERS[scale], DAYS, FIRST, seed, gaps=frozenset({_day(_GAP)}))
+            plan = Plan(subscribers=SUBSCRIBERS[scale], days=DAYS, first=FIRST, seed=seed, gaps=frozenset({_day(_GAP)}))
             say(f"agreement {agreement[:12]} is active; generating {SUBSCRIBERS[scale]:,} subscribers on {DAYS} days")
             dayfiles.write(plan, folder / "made", format="csv")
             deliver_tables(stage, agreement, folder / "made")
@@ -109,7 +109,9 @@ def agree(stage: Stage, **terms: Any) -> str:
     file = folder / "agreement.yaml"
     file.write_text(render_longitudinal(**(values | terms)), encoding="utf-8")
     stage.call("operator", "agreement", "check", str(file))
-    return [stage.json(party, "agreement", "approve", str(file))["id"] for party in ("operator", "office")][-1]
+    for party in ("operator", "office"):
+        agreement: str = stage.json(party, "agreement", "approve", str(file))["id"]
+    return agreement
 
 
 def deliver_tables(stage: Stage, agreement: str, made: Path) -> None:
@@ -222,7 +224,9 @@ def plain_tables(folder: Path, days: list[date]) -> dict[str, pa.Table]:
     inputs = {"days": clear, **{name: folder / "made" / f"{name}.csv" for name in ("reference_areas", "census")}}
     whole, _ = compute("longitudinal", inputs, _PARAMETERS, period=None)
     terms = {
-        name: SimpleNamespace(minimum=_MINIMUM, minimum_part=None if name == "top_anchors" else _PART, complementary=False)
+        name: SimpleNamespace(
+            minimum=_MINIMUM, minimum_part=None if name == "top_anchors" else _PART, complementary=False
+        )
         for name in whole
         if name != "quality"
     }

@@ -30,7 +30,7 @@ from sealstat.log.errors import LogError
 from sealstat.party import linkage
 from sealstat.party.errors import PartyError
 from sealstat.party.member import Member
-from sealstat.party.pseudonymiser import keep_period_key
+from sealstat.party.period_keys import keep_period_key
 from sealstat.party.runs import refusal_detail
 from sealstat.tables.sealed import MAX_LIST_BYTES, parse_parts_list
 from sealstat.wire.errors import WireError

@@ -29,7 +29,8 @@ import uvicorn
 
 from sealstat.crypto.keystore import write_private
 from sealstat.party.errors import PartyError
-from sealstat.party.pseudonymiser import Pseudonymiser, is_closed
+from sealstat.party.period_keys import is_closed
+from sealstat.party.pseudonymiser import Pseudonymiser
 from sealstat.tables.period_pseudonyms import PSEUDONYM_BYTES, Kind, hex_digits, well_formed
 
 pc: Any = pyarrow.compute  # its stubs know fewer argument types than its functions

@@ -26,13 +26,12 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from sealstat.agreement.periods import kind_of
-from sealstat.crypto import canonical
 from sealstat.crypto.cards import b64, unb64
 from sealstat.party.deliver import Progress, Show
 from sealstat.party.errors import PartyError
 from sealstat.party.home import Home
-from sealstat.party.ledger import Ledger
 from sealstat.party.member import Member
+from sealstat.party.period_keys import CLOSED, KEY, is_closed, period_key_ref
 from sealstat.tables.errors import BadFile
 from sealstat.tables.parquet import identified_batches
 from sealstat.tables.period_pseudonyms import (
@@ -51,34 +50,8 @@ pc: Any = pyarrow.compute  # its stubs know fewer argument types than its functi
 COLUMN = "user_id"
 """What the column of pseudonyms is called in a day file."""
 
-_KEY, _CLOSED, _INNER = "period-key", "period-closed", "inner-key"
+_INNER = "inner-key"
 _KEY_BYTES = 32
-
-
-# --- keys -------------------------------------------------------------------------------------------------------
-
-
-def period_key_ref(agreement: str, dataset: str, period: str) -> str:
-    """Under what the ledger keeps a period's key, and that the period is closed."""
-    return canonical.digest([agreement, dataset, period])
-
-
-def keep_period_key(ledger: Ledger, agreement: str, dataset: str, period: str, key: bytes) -> bool:
-    """Store the key that the enclave drew, for the agent; whether it is the period's key from now on.
-
-    The first key stays: a later one for the same period is not stored, nor is any after the period was closed.
-    """
-    ref = period_key_ref(agreement, dataset, period)
-    kept = not is_closed(ledger, ref) and ledger.keep_first_secret(_KEY, ref, {"key": b64(key)})
-    if is_closed(ledger, ref):  # by another process, in between
-        ledger.destroy_secret(_KEY, ref)
-        return False
-    return kept
-
-
-def is_closed(ledger: Ledger, ref: str) -> bool:
-    """Whether a period was closed here."""
-    return ledger.fact(_CLOSED, ref) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +78,7 @@ class Pseudonymiser:
             raise PartyError(
                 f"{self.dataset} for {self.period} is closed: its key was destroyed, and no other is taken"
             )
-        found = self.home.ledger.secret(_KEY, self.ref)
+        found = self.home.ledger.secret(KEY, self.ref)
         if found is None:
             raise PartyError(
                 f"the key of {self.dataset} for {self.period} is not here: have the agreement's task that draws period "
@@ -143,8 +116,8 @@ class Pseudonymiser:
         if not before:
             self.period_key()
             # first of all: whatever happens next, no key for this period is taken any more
-            ledger.note_fact(_CLOSED, self.ref, {"dataset": self.dataset, "period": self.period})
-        ledger.destroy_secret(_KEY, self.ref)
+            ledger.note_fact(CLOSED, self.ref, {"dataset": self.dataset, "period": self.period})
+        ledger.destroy_secret(KEY, self.ref)
         if not before:
             what, why = (
                 f"closed {self.dataset} for {self.period}",
