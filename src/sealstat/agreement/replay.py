@@ -388,10 +388,14 @@ class View:
         _require(current and not instance.over, "a key-release to an instance that is over")
         if said.state is not None or said.period_key is not None:
             holders = self.needed_shares(request).get(said.of)
-            if holders is None and self.partial:
-                holders = self.task(request).holders
-            needed = _known(holders, "a share of a key that the run does not need")
-            _require(entry.by in needed.of, "a share of a key by somebody who does not hold it")
+            known = holders is not None or self.partial
+            _require(known, "a share of a key that the run does not need")
+            names = (
+                holders.of
+                if holders
+                else {name for task in self.terms(entry).tasks.values() for name in task.holders.of}
+            )
+            _require(entry.by in names, "a share of a key by somebody who does not hold it")
             instance.shares.setdefault(said.of, {}).setdefault(entry.by, entry)
             return
         _require(said.of in self.needed_releases(request), "a key-release of a delivery not asked for")

@@ -90,9 +90,16 @@ class Expiry(Strict):
 
 
 class Deleted(Strict):
-    """The host deleted the ciphertext of a delivery."""
+    """The host deleted the ciphertext of a delivery, or of a state that another one followed."""
 
-    delivery: Digest
+    delivery: Digest | None = None
+    record: Digest | None = None  # that left the state
+
+    @model_validator(mode="after")
+    def _of_one_thing(self) -> "Deleted":
+        if (self.delivery is None) == (self.record is None):
+            raise ValueError("a deletion is of one delivery, or of the state of one record")
+        return self
 
 
 class RunRequest(Strict):

@@ -138,13 +138,21 @@ def show(
     if wait:
         _follow(member, id, 86_400.0, 120.0)
     now, detail = running.stage(member.view, id, member.name), running.refusal_detail(member, id)
+    record = member.view.counting_record(id)
+    told = running.told(member, record) if record else None
     if json:
         shown = {"run": id, "stage": now.word, "sentence": now.sentence, "ended": now.ended, "refused": now.refused}
-        show_json(shown | ({"detail": detail} if detail else {}))
+        show_json(shown | ({"detail": detail} if detail else {}) | ({"told": told} if told else {}))
     else:
         print(f"run {id[:12]}: {now.word}: {now.sentence}")
         if detail:
             print(f"what it told {member.name} alone: {detail}")
+        if told:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(told["rejects"].items())) or "none"
+            print(
+                f"what it told {member.name} alone: {told['rows']:,} rows of {told['day']} taken in, "
+                f"{told['forged']:,} with forged pseudonyms dropped; rejected before delivery: {reasons}"
+            )
     if now.refused:
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""The keys of periods' pseudonyms that an enclave drew for this party, until they are destroyed (docs/pseudonyms.md)."""
+"""The keys of pseudonyms that an enclave drew for this party, until they are destroyed (docs/pseudonyms.md)."""
 
 from sealstat.crypto import canonical
 from sealstat.crypto.cards import b64
