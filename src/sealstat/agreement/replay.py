@@ -361,7 +361,9 @@ class View:
         request = self._request(entry.body.request)
         _same_agreement(entry, request)
         holder = entry.by in self.task(request).holders.of
-        _require(holder or entry.by in self.owners(request), "a challenge by a bystander")
+        asked = {name for holders in self.needed_shares(request).values() for name in holders.of}
+        asked |= set(self.owners(request))
+        _require(holder or entry.by in asked or self.partial, "a challenge by a bystander")
         _require(holder == (entry.body.seal_to is not None), "a holder's challenge, and only that, has a sealing key")
         self.challenges[entry.id] = entry
 
@@ -685,7 +687,8 @@ class View:
             assert terms.report is not None
             mine = report_of(terms.report, period) or ""
             reported = self.runs_counted(task, "finish", mine)
-            _require(period not in present, "the day is in the state already")
+            # once, ever: after a report or a cancel its pseudonyms' key is gone with it
+            _require(self.runs_counted(task, "ingest", period) == 0, "the day was taken in already")
             _require(report in (None, mine), f"the report of {report} is not finished: finish or cancel it first")
             _require(reported < terms.runs_per_period, f"the report of {mine} was made already")
         elif action in ("finish", "cancel"):

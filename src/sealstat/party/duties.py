@@ -418,8 +418,6 @@ def take_shares(member: Member) -> None:
         for c in range(taken, len(state.counting)):
             record, instance = member.view.records[state.counting[c]]
             opened = record.agreement != member.id or _take_record(member, record, instance)
-            if opened:
-                _forget_older(member, task, record)
             # forward secrecy: what was sealed to these keys, in abandoned records too, is dead from here on; where the
             # share did not open they stay until the next record counts, or nobody could find out why
             for entry in member.view.challenges.values():
@@ -503,21 +501,6 @@ def _take_period_key(member: Member, instance: Instance, key: DrawnKey) -> bool:
     return False
 
 
-def _forget_older(member: Member, task: str, record: Entry[RunRecord]) -> None:
-    """Destroy the shares of what a counting record has followed: older states, the keys of days that are in one now."""
-    ledger, view = member.home.ledger, member.view
-    for id in view.tasks[task].counting[: record.body.c]:
-        if view.records[id][0].body.state is not None and ledger.secret("state-share", id) is not None:
-            ledger.destroy_secret("state-share", id)
-    request = view.requests[record.body.request].body
-    if request.action == "ingest":
-        for id in request.deliveries:
-            said = view.deliveries[id].entry.body
-            drawn = view.period_keys.get((said.dataset, said.period))
-            if drawn is not None:
-                ledger.destroy_secret("key-share", drawn)
-
-
 def _seal_to_keys(member: Member, instance: Instance) -> list[Opener]:
     found = []
     for id in instance.evidence.body.challenges:
@@ -596,12 +579,12 @@ def forget_shares(member: Member) -> None:
             if entry.agreement == member.id:
                 _destroy_seal_to(member, entry)
     over = member.id in view.withdrawals or now > member.agreement.valid.end
-    if over:
-        for kind in ("state-share", "key-share"):
-            for id in ledger.secret_refs(kind):
-                if id in view.records and view.records[id][0].agreement == member.id:
+    for kind in ("state-share", "key-share"):
+        for id in ledger.secret_refs(kind):
+            if id in view.records and view.records[id][0].agreement == member.id:
+                why = "the agreement has ended" if over else _followed(view, id)
+                if why is not None:
                     ledger.destroy_secret(kind, id)
-                    why = "the agreement has ended"
                     ledger.act(f"destroyed its {kind} of record {id[:12]}", why, agreement=member.id)
     for id in ledger.secret_refs("result-share"):
         if id not in view.records or view.records[id][0].agreement != member.id:
@@ -611,6 +594,19 @@ def forget_shares(member: Member) -> None:
             ledger.destroy_secret("result-share", id)
             why = "the agreement has ended" if over else "an owner of the data refused its release"
             member.home.ledger.act(f"destroyed its share of the result of record {id[:12]}", why, agreement=member.id)
+
+
+def _followed(view: View, record: str) -> str | None:
+    """Why a share that a record left is of no use any more; None as long as it is."""
+    said, instance = view.records[record][0].body, view.instance_of(record)
+    if said.key is not None:
+        day = (said.key.dataset, instance.request.body.period)
+        for request in view.requests.values():
+            named = {(view.deliveries[id].entry.body.dataset, request.body.period) for id in request.body.deliveries}
+            if request.body.action == "ingest" and day in named and view.counting_record(request.id):
+                return "the day is taken in"
+        return None
+    return None if view.tasks[instance.task].state == record else "a newer state, or a report, has followed"
 
 
 def end_retention(member: Member) -> None:
