@@ -49,6 +49,9 @@ class Statistic(Protocol):
     def tables(self) -> Mapping[str, str | None]:
         """The column that counts contributors in each output table; None where there is none."""
 
+    def missing_inputs(self, given: Collection[str], parameters: Mapping[str, Any]) -> list[str]:
+        """The inputs that these parameters need and that are not given."""
+
     def parameter_problems(self, parameters: dict[str, Any]) -> list[str]:
         """What is wrong with the parameters; a sentence about one begins with its name and a colon."""
 
@@ -533,9 +536,11 @@ def _task_fits(agreement: Agreement, task: Task, statistic: Statistic, place: st
         yield place, "this statistic takes in day after day: say report: month, or report: and a range of days"
     elif statistic.day is not None and daily != {statistic.day}:
         yield f"{place}.inputs", f"the input {statistic.day}, and no other, must be a dataset that comes by day"
-    for name in statistic.inputs:
-        if name not in task.inputs:
-            yield f"{place}.inputs", f"the input {name} is missing: name a dataset for it"
+    missing = [name for name in statistic.inputs if name not in task.inputs]
+    if not task.open_parameters:  # what a run may still choose could want any input
+        missing = statistic.missing_inputs(task.inputs, task.parameters)
+    for name in missing:
+        yield f"{place}.inputs", f"the input {name} is missing: name a dataset for it"
     for sentence in statistic.parameter_problems(dict(task.parameters)):
         name = sentence.partition(":")[0]
         if name not in task.open_parameters:

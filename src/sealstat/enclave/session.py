@@ -283,8 +283,10 @@ class Session:
             released = ReleasedKey.model_validate(canonical.decode(opened, limit=64 * 1024))
         except (CryptoError, ValueError) as error:
             raise Refused("data", "the released key does not open", owner=entry.by) from error
-        allowed = statistics.get(self.task.statistic).choices(self._parameters())
-        return OpenDelivery(view.id, delivery, released, allowed)
+        statistic = statistics.get(self.task.statistic)
+        parameters = self._parameters()
+        allowed, scale = statistic.choices(parameters), statistic.scale(parameters)
+        return OpenDelivery(view.id, delivery, released, allowed, scale)
 
     def _good_shares(self, of: str) -> dict[int, tuple[str, bytes]]:
         """The shares of a key that open, and are those that were sealed for their holders; by holder number."""
@@ -404,7 +406,6 @@ class Session:
             self.say(f"opening input {name}")
             try:
                 tables[name] = pa.Table.from_batches(delivery.batches(self.client), delivery.schema)
-                stateful.check(name, tables[name], self._parameters())
             except DataError as error:
                 raise Refused("data", str(error), owner=delivery.entry.by) from error
         self.say(f"computing {statistic.name}")

@@ -12,7 +12,6 @@ from sealstat.statistics import longitudinal_arrays as arrays
 from sealstat.statistics.longitudinal_tables import areas_of, census_of
 from sealstat.statistics.longitudinal_terms import OUTPUTS, STATE, VALUES, Parameters
 from sealstat.statistics.registry import Batches, Stateful
-from sealstat.tables.checking import check_whole
 
 
 def rows(delivered: pa.RecordBatch, high: Any, low: Any) -> pa.RecordBatch:
@@ -37,11 +36,6 @@ def report(
     return made | {"quality": OUTPUTS["quality"].schema.empty_table()}
 
 
-def check(name: str, table: pa.Table, _: Parameters) -> None:
-    """Check reference areas or census as a whole; see ``check_whole``."""
-    check_whole(name, table)
-
-
 STATEFUL = Stateful(
     day="days",
     schema=STATE,
@@ -49,5 +43,4 @@ STATEFUL = Stateful(
     order=("hi", "lo"),
     ingest=lambda state, day, _: arrays.merge(state, day),
     report=report,
-    check=check,
 )
