@@ -6,6 +6,7 @@ figure is one correctly rounded operation, so the tables are the same to the bit
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -129,6 +130,14 @@ def anchors(tile: Tiles, users: Ints, census: Census | None, parameters: Paramet
         found = [known(residents.get(t, 0), n) for t, n in zip(tile.tolist(), users.tolist(), strict=True)]
         whole = np.array(found, np.int64)
     return Anchors(tile=tile, users=users, high=whole >> HALF_BITS, low=whole & _LOW)
+
+
+# --- ties -----------------------------------------------------------------------------------------------------------
+
+
+def tie_rank(secret: bytes, hi: int, lo: int) -> bytes:
+    """What decides between tiles of one user that are equal in all else: the greatest wins."""
+    return hmac.digest(secret, hi.to_bytes(8, "big") + lo.to_bytes(8, "big"), "sha256")
 
 
 # --- tables ------------------------------------------------------------------------------------------------------
