@@ -45,6 +45,9 @@ class Statistic(Protocol):
     def tables(self) -> Mapping[str, str | None]:
         """The column that counts contributors in each output table; None where there is none."""
 
+    def missing_inputs(self, given: Collection[str], parameters: Mapping[str, Any]) -> list[str]:
+        """The inputs that these parameters need and that are not given."""
+
     def parameter_problems(self, parameters: dict[str, Any]) -> list[str]:
         """What is wrong with the parameters; a sentence about one begins with its name and a colon."""
 
@@ -469,9 +472,11 @@ def _task_fits(agreement: Agreement, task: Task, statistic: Statistic, place: st
             yield f"{place}.inputs.{name}", f"the statistic has no input {name}: it has {_listed(statistic.inputs)}"
         elif dataset in agreement.datasets and agreement.datasets[dataset].table != wanted:
             yield f"{place}.inputs.{name}", f"the input {name} wants a dataset with the schema {wanted}"
-    for name in statistic.inputs:
-        if name not in task.inputs:
-            yield f"{place}.inputs", f"the input {name} is missing: name a dataset for it"
+    missing = [name for name in statistic.inputs if name not in task.inputs]
+    if not task.open_parameters:  # what a run may still choose could want any input
+        missing = statistic.missing_inputs(task.inputs, task.parameters)
+    for name in missing:
+        yield f"{place}.inputs", f"the input {name} is missing: name a dataset for it"
     for sentence in statistic.parameter_problems(dict(task.parameters)):
         name = sentence.partition(":")[0]
         if name not in task.open_parameters:

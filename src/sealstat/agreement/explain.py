@@ -160,9 +160,55 @@ _SCHEMAS = {
             "date": "the day",
         },
     ),
+    "presence": _Meaning(
+        "One row for each subscriber and square kilometre where the operator's network saw the subscriber on one day, "
+        "and how much.",
+        {
+            "user_id": "a code that stands for the subscriber and is new in every period",
+            "tile_e": "the square kilometre, west to east",
+            "tile_n": "the square kilometre, south to north",
+            "weight_day": "how much the subscriber was there in the whole day",
+            "weight_sub1": "how much in the first part of the day",
+            "weight_sub2": "how much in the second part of the day",
+            "weight_sub3": "how much in the third part of the day",
+        },
+    ),
+    "reference_areas": _Meaning(
+        "One row for each square kilometre of each reference area, such as a town. Nothing in it is about persons.",
+        {
+            "area_id": "the number of the reference area",
+            "tile_e": "the square kilometre, west to east",
+            "tile_n": "the square kilometre, south to north",
+        },
+    ),
+    "census": _Meaning(
+        "One row for each square kilometre where people live.",
+        {
+            "tile_e": "the square kilometre, west to east",
+            "tile_n": "the square kilometre, south to north",
+            "residents": "how many people live there",
+        },
+    ),
 }
 
 _STATISTICS = {
+    "longitudinal": _Meaning(
+        "The usual environment of subscribers, gathered over many days: square kilometres where somebody was often "
+        "enough. How many have each of them in their usual environment, for how many it is the first of all, and what "
+        "share of them also has a given reference area in it; and, if calibrated, the same with subscribers weighted so "
+        "that they stand for the residents of the census. Subscribers without a usual environment are only counted.",
+        {
+            "fingerprint": "subscribers by square kilometre of their usual environment, for the day and its parts",
+            "calibrated_fingerprint": "the same, weighted by the census",
+            "functional_urban_fingerprint": "for each reference area and square kilometre, the share of its "
+            "subscribers who also have a usual place in the area",
+            "calibrated_functional_urban_fingerprint": "the same, weighted by the census",
+            "top_anchors": "subscribers by the square kilometre where they are most",
+            "statistics": "how many subscribers there are, with a usual environment and without one",
+            "quality": "how each day's data look: how many subscribers and rows, how far they lie apart and what they "
+            "weigh, in coarse classes, rounded, small ones hidden",
+        },
+    ),
     "visitors": _Meaning(
         "Foreign visitors in the listed areas, each counted once although many are seen by both operators: how many "
         "either operator saw, how many each saw and how many both saw, so that each operator's true share of the "

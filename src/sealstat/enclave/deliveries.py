@@ -20,7 +20,9 @@ from sealstat.crypto.errors import CryptoError, MalformedError
 from sealstat.tables import schemas
 from sealstat.tables.checking import Rules
 from sealstat.tables.errors import DataError
+from sealstat.tables.numbers import Scale
 from sealstat.tables.sealed import MAX_LIST_BYTES, key_check, open_part, parse_parts_list
+from sealstat.tables.whole import check_size, check_whole
 from sealstat.wire.client import HostClient
 
 _AHEAD = 3  # parts fetched and opened ahead of the engine: bounds memory, hides the network
@@ -41,12 +43,14 @@ class OpenDelivery:
 
     Attributes:
         allowed: the closed lists of the task's parameters, by column.
+        scale: what the task's parameters say of numbers.
     """
 
     agreement: str
     entry: Entry[Delivery]
     released: ReleasedKey = field(repr=False)
     allowed: Mapping[str, list[str]]
+    scale: Scale
 
     @property
     def schema(self) -> pa.Schema:
@@ -79,7 +83,8 @@ class OpenDelivery:
         """
         said, key, rows = self.entry.body, unb64(self.released.key), 0
         place = contexts.delivery_place(said.dataset, said.period)
-        rules = Rules(schemas.get(said.table), said.period, self.allowed)
+        table = schemas.get(said.table)
+        rules, kept = Rules(table, said.period, self.allowed, self.scale), list[pa.RecordBatch]()
         try:
             listed = parse_parts_list(client.get_blob(self.agreement, said.parts.digest, limit=MAX_LIST_BYTES))
         except MalformedError as error:
@@ -117,6 +122,11 @@ class OpenDelivery:
                 coming += [workers.submit(opened, i) for i in islice(numbers, 1)]
                 for batch in found:
                     rows += len(batch)
+                    if table.whole:
+                        check_size(rows, DataError)
+                        kept.append(batch)
                     yield batch
         if rows != self.released.rows:
             raise DataError("the table has another number of rows than its owner said")
+        if table.whole:
+            check_whole(pa.Table.from_batches(kept, self.schema), table, DataError)

@@ -254,8 +254,9 @@ class Session:
         except (CryptoError, ValueError) as error:
             raise Refused("data", "the released key does not open", owner=entry.by) from error
         statistic = statistics.get(self.task.statistic)
-        allowed = statistic.choices(self._parameters())
-        return OpenDelivery(view.id, delivery, released, allowed)
+        parameters = self._parameters()
+        allowed, scale = statistic.choices(parameters), statistic.scale(parameters)
+        return OpenDelivery(view.id, delivery, released, allowed, scale)
 
     # -- (5) computing -----------------------------------------------------------------------------------------
 

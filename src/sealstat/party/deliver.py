@@ -29,6 +29,7 @@ from sealstat.party.duties import staging_name
 from sealstat.party.errors import PartyError
 from sealstat.party.member import Member
 from sealstat.tables import schemas
+from sealstat.tables.numbers import Scale
 from sealstat.tables.pseudonyms import linkage_check, pseudonymise
 from sealstat.tables.reading import Tally, prepare
 from sealstat.tables.schemas import TableSchema
@@ -118,6 +119,22 @@ def allowed_values(member: Member, dataset: str) -> dict[str, list[str]]:
     return allowed
 
 
+def scale_of(member: Member, dataset: str) -> Scale:
+    """What the tasks that use a dataset say of its numbers.
+
+    Raises:
+        PartyError: they do not say the same.
+    """
+    found = set()
+    for task in member.agreement.tasks.values():
+        if dataset in task.inputs.values():
+            statistic = statistics.get(task.statistic)
+            found.add(statistic.scale(statistic.parameters.model_validate(task.parameters)))
+    if len(found) > 1:
+        raise PartyError(f"the tasks that use {dataset} have different resolutions or rectangles: it fits only one")
+    return found.pop() if found else Scale()
+
+
 def _check(member: Member, dataset: str, period: str) -> Dataset:
     terms = member.agreement.datasets.get(dataset)
     if terms is None:
@@ -188,6 +205,7 @@ def _seal(
         pseudonymise=make,
         rejects_file=rejects_file,
         progress=reading,
+        scale=scale_of(member, dataset),
     )
     parts, size, place = [], 0, contexts.delivery_place(dataset, period)
     for part in seal_table(prepared, key=key, agreement=member.id, place=place, schema=table.delivered):

@@ -26,8 +26,9 @@ from sealstat.statistics.longitudinal_tables import (
     finish,
     tie_rank,
 )
-from sealstat.statistics.longitudinal_terms import OUTPUTS, VALUES, Parameters
+from sealstat.statistics.longitudinal_terms import ID_BYTES, OUTPUTS, VALUES, Parameters, day_rows
 from sealstat.statistics.registry import Statistic
+from sealstat.tables.numbers import Scale
 
 # --- the report --------------------------------------------------------------------------------------------------
 
@@ -158,8 +159,9 @@ def _array(table: pa.Table, name: str, kind: Any) -> Any:
 
 
 def areas_of(table: pa.Table) -> Areas:
-    """Reference areas from their delivered table."""
-    return Areas(area=_array(table, "area_id", np.int64), tile=_tiles(table))
+    """Reference areas from their delivered table; a row that stands twice counts once."""
+    code = np.unique(_array(table, "area_id", np.int64) << 32 | _tiles(table).astype(np.int64))
+    return Areas(area=code >> 32, tile=(code & 0xFFFFFFFF).astype(np.uint32))
 
 
 def census_of(table: pa.Table) -> Census:
@@ -198,6 +200,29 @@ def compute(con: Any, tables: Mapping[str, Any], parameters: Parameters) -> dict
     return made | {"quality": pa.concat_tables([OUTPUTS["quality"].schema.empty_table(), *found])}
 
 
+def in_the_clear(batch: pa.RecordBatch, day: int) -> pa.RecordBatch:
+    """Delivered rows whose pseudonyms are plain identifiers, as ``compute`` wants them."""
+    column: Any = batch.column("pseudonym")
+    width = column.type.byte_width
+    whole = np.frombuffer(column.buffers()[1], np.uint8, len(batch) * width, column.offset * width)
+    values = [batch.column(v).to_numpy() for v in VALUES]
+    identifiers = whole.reshape(-1, width)[:, :ID_BYTES]
+    rows = day_rows(identifiers, batch.column("tile_e").to_numpy(), batch.column("tile_n").to_numpy(), values)
+    return rows.append_column("day", pa.array(np.full(len(batch), day, np.int32)))
+
+
+def _scale(parameters: Parameters) -> Scale:
+    return Scale(
+        resolution_bits=parameters.resolution_bits,
+        tile_e=(parameters.tile_e_min, parameters.tile_e_max),
+        tile_n=(parameters.tile_n_min, parameters.tile_n_max),
+    )
+
+
+def _unneeded(parameters: Parameters) -> tuple[str, ...]:
+    return () if parameters.calibrate else ("census",)
+
+
 def _choices(_: Parameters) -> dict[str, list[str]]:
     return {}
 
@@ -211,4 +236,7 @@ STATISTIC = Statistic(
     outputs=OUTPUTS,
     compute=compute,
     choices=_choices,
+    scale=_scale,
+    unneeded=_unneeded,
+    in_the_clear=in_the_clear,
 )

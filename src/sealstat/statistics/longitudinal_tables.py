@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sealstat.statistics.longitudinal_terms import HALF_BITS, OUTPUTS, RESIDENTS_BITS, WEIGHT_BITS, Parameters
+from sealstat.statistics.longitudinal_terms import HALF_BITS, OUTPUTS, WEIGHT_BITS, Parameters
+from sealstat.tables.schemas import RESIDENTS_BITS
 
 Ints = npt.NDArray[np.int64]
 Tiles = npt.NDArray[np.uint32]

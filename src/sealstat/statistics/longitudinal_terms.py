@@ -6,18 +6,22 @@ units of 2^-40, residents in units of 2^-32; thresholds are decimals, written as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sealstat.statistics.tables import Column, OutputTable, Part, PartGroup, by_name
+from sealstat.tables.schemas import MAX_DAYS, MAX_WEIGHT, PLAIN_ID_BYTES
 
 # --- rows --------------------------------------------------------------------------------------------------------
 
-ID_BYTES = 12
+ID_BYTES = PLAIN_ID_BYTES
 """Bytes of a user's inner identifier: what a period pseudonym opens to, in every period the same."""
 
 VALUES = ("v0", "v1", "v2", "v3")
@@ -36,22 +40,29 @@ tile_n. So numbers sort by (hi, lo) like (identifier, tile).
 STATE: pa.Schema = DAY
 """A row of the state S: the sums of a user's days on one tile, each (user, tile) once, sorted by (hi, lo)."""
 
+
+def day_rows(identifiers: npt.NDArray[np.uint8], tile_e: Any, tile_n: Any, values: Sequence[Any]) -> pa.RecordBatch:
+    """Rows of ``DAY`` from opened pseudonyms.
+
+    Args:
+        identifiers: (n, 12) bytes; ``tile_e``, ``tile_n``: (n,) numbers; ``values``: v0 to v3, (n,) each, in units.
+    """
+    hi = np.ascontiguousarray(identifiers[:, :8]).view(">u8").ravel().astype(np.uint64)
+    rest = np.ascontiguousarray(identifiers[:, 8:]).view(">u4").ravel().astype(np.uint64)
+    tile = np.asarray(tile_e).astype(np.uint64) << np.uint64(16) | np.asarray(tile_n).astype(np.uint64)
+    columns = [hi, rest << np.uint64(32) | tile, *values]
+    return pa.RecordBatch.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, DAY, strict=True)], schema=DAY
+    )
+
+
 # --- limits ------------------------------------------------------------------------------------------------------
 
-MAX_DAYS = 366
-MAX_UNITS_PER_DAY = (2**32 - 1) // MAX_DAYS
+MAX_UNITS_PER_DAY = MAX_WEIGHT
 """Most presence in one row of a day, so that the sum of a year's days fits uint32."""
 
 TILE_MAX = 2**16 - 1
 """Eastings and northings are 16 bits; an agreement names the rectangle it expects."""
-
-MAX_AREAS = 128
-MAX_TABLE_ROWS = 1_000_000
-"""Most rows in the table of reference areas and in the census."""
-
-RESIDENTS_BITS = 32
-MAX_RESIDENTS = 10_000_000
-"""Most residents of one square kilometre; about a hundred times the densest in the world."""
 
 WEIGHT_BITS = 40
 HALF_BITS = 22
@@ -60,8 +71,14 @@ HALF_BITS = 22
 
 # --- parameters --------------------------------------------------------------------------------------------------
 
-Share = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,2})(\.[0-9]{1,6})?$")]
-Amount = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,6})?$")]
+
+def _as_text(value: Any) -> Any:
+    """A whole number may be written as one."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Share = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^(0|[1-9][0-9]{0,2})(\.[0-9]{1,6})?$")]
+Amount = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,6})?$")]
 
 
 class Parameters(BaseModel):

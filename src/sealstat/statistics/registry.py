@@ -1,6 +1,6 @@
 """The list of statistics, and what each declares of itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -9,8 +9,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
 from sealstat.statistics.tables import OutputTable
+from sealstat.tables.numbers import Scale
 
-_MODULES = {"visitors": "sealstat.statistics.visitors"}
+_MODULES = {"longitudinal": "sealstat.statistics.longitudinal", "visitors": "sealstat.statistics.visitors"}
 
 
 class UnknownStatisticError(ValueError):
@@ -30,6 +31,10 @@ class Statistic:
             an Ibis backend, ``tables`` its Ibis tables by input name. No output rule was applied: whoever calls it
             holds figures that may not be published.
         choices: ``(parameters)`` to the values that a delivery may have in each column that is a closed list.
+        scale: ``(parameters)`` to what deliveries must keep to in their numbers.
+        unneeded: ``(parameters)`` to the names of inputs that may be left out.
+        in_the_clear: ``(batch, day)`` to the rows that ``compute`` wants of a table of which a file holds a day: from
+            the delivered form with plain identifiers, and the day's number. None if there is no such table.
     """
 
     name: str
@@ -40,11 +45,22 @@ class Statistic:
     outputs: Mapping[str, OutputTable]
     compute: Callable[[Any, Mapping[str, Any], Any], dict[str, pa.Table]]
     choices: Callable[[Any], dict[str, list[str]]]
+    scale: Callable[[Any], Scale] = lambda _: Scale()
+    unneeded: Callable[[Any], Collection[str]] = lambda _: ()
+    in_the_clear: Callable[[pa.RecordBatch, int], pa.RecordBatch] | None = None
 
     @property
     def tables(self) -> dict[str, str | None]:
         """The column that counts contributors in each output table; None where there is none."""
         return {name: table.contributors for name, table in self.outputs.items()}
+
+    def missing_inputs(self, given: Collection[str], parameters: Mapping[str, Any]) -> list[str]:
+        """The inputs that these parameters need and that are not given; all that are not, if parameters are bad."""
+        try:
+            spared = self.unneeded(self.parameters.model_validate(dict(parameters)))
+        except ValidationError:
+            spared = ()
+        return [name for name in self.inputs if name not in given and name not in spared]
 
     def parameter_problems(self, parameters: Mapping[str, Any]) -> list[str]:
         """What is wrong with the parameters, all at once; a sentence about one begins with its name and a colon."""

@@ -24,8 +24,10 @@ import pyarrow.csv
 
 from sealstat.tables.checking import Rules, check_columns, rejected_lines
 from sealstat.tables.errors import BadFile
+from sealstat.tables.numbers import Scale
 from sealstat.tables.parquet import parquet_batches
 from sealstat.tables.schemas import MAX_FILE_ROWS, TableSchema
+from sealstat.tables.whole import check_size, check_whole
 
 _BLOCK_BYTES = 4 * 1024 * 1024  # the longest line; blocks of 16 MiB saved under a tenth of the time
 _MAX_HEADER_BYTES = 4096
@@ -49,17 +51,26 @@ Progress = Callable[[int, int, int], None]
 class Tally:
     """What became of a file's rows. Final once iteration has ended.
 
-    ``rows``: good rows handed on; ``rejects``: rows dropped, by reason; ``size_bytes``: of the file.
+    ``rows``: good rows handed on; ``rejects``: rows dropped, by reason; ``rounded``: numbers that are not exactly what
+    was written; ``size_bytes``: of the file.
     """
 
     rows: int = 0
     rejects: dict[str, int] = field(default_factory=dict)
+    rounded: int = 0
     size_bytes: int = 0
 
     @property
     def rejected(self) -> int:
         """How many rows were dropped."""
         return sum(self.rejects.values())
+
+    def add(self, other: Tally) -> None:
+        """Count another file's rows too."""
+        self.rows += other.rows
+        self.rounded += other.rounded
+        self.size_bytes += other.size_bytes
+        self._count(other.rejects)
 
     def _count(self, rejects: Mapping[str, int]) -> None:
         for reason, rows in rejects.items():
@@ -84,11 +95,12 @@ def prepare(
     path: Path,
     *,
     schema: TableSchema,
-    period: str,
+    period: str | None,
     allowed: Mapping[str, Sequence[str]],
     pseudonymise: Pseudonymise | None,
     rejects_file: Path,
     progress: Progress | None = None,
+    scale: Scale | None = None,
 ) -> Prepared:
     """A file's good rows, checked and under pseudonyms, in batches; for ``seal_table``.
 
@@ -97,19 +109,22 @@ def prepare(
     as they were written, and is for the owner alone; a refused file leaves none.
 
     Args:
-        period: as ``agreement.periods``; days outside it are rejects.
+        period: as ``agreement.periods``; days outside it are rejects. None for a table without days.
         allowed: the closed list of each choice, such as ``{"border_area": [...]}``.
         pseudonymise: from identifiers as text to pseudonyms of the delivered type, such as
             ``partial(pseudonyms.pseudonymise, prefix_len=6, key=L)``; None leaves identifiers as they are, for work
             on one's own data that is not sealed.
         progress: called after each batch with rows handed on, bytes read and bytes in all.
+        scale: what the agreement says of numbers.
     Returns:
-        An iterator over batches of ``schema.delivered`` (of text, text, date32 without pseudonyms), with ``tally``.
+        An iterator over batches of ``schema.delivered`` (identifiers and choices as text, days as date32 where an
+        identifier was left as it is), with ``tally``. Those of a table that is ``whole`` come when all were judged.
     Raises:
         BadFile: at the first step or at any later one; what was handed on before must not be used then.
         ValueError: not a period, or ``allowed`` does not fit the schema.
     """
-    rules = Rules(schema, period, allowed)
+    rules = Rules(schema, period, allowed, scale)
+    as_is = pseudonymise is None and any(column.kind == "identifier" for column in schema.columns)
 
     def batches(tally: Tally) -> Iterator[pa.RecordBatch]:
         with ExitStack() as stack:
@@ -124,20 +139,39 @@ def prepare(
                 tally._count(checked.rejects)
                 rejects.write(checked.rejected)
                 tally.rows += len(checked.good)
+                tally.rounded += checked.rounded
                 if tally.rows + tally.rejected > MAX_FILE_ROWS:
                     raise BadFile(f"the file has more than {MAX_FILE_ROWS} rows: deliver it in shorter periods")
                 if len(checked.good):
-                    yield checked.good if pseudonymise is None else _delivered(checked.good, schema, pseudonymise)
+                    yield checked.good if as_is else _delivered(checked.good, schema, pseudonymise)
                 if progress is not None:
                     progress(tally.rows, min(file.tell(), tally.size_bytes), tally.size_bytes)
             rejects.keep()
 
-    return Prepared(batches)
+    def at_once(tally: Tally) -> Iterator[pa.RecordBatch]:
+        found: list[pa.RecordBatch] = []
+        try:
+            for batch in batches(tally):
+                check_size(tally.rows, BadFile)
+                found.append(batch)
+            if tally.rejected:
+                reason = min(tally.rejects, key=schema.reasons.index)
+                rule = {column.name: column.rule for column in schema.columns}.get(reason, "one value for each")
+                raise BadFile(f"{tally.rejected} rows are bad, and no row can be left out: {reason} must be {rule}")
+            check_whole(pa.Table.from_batches(found, schema.delivered), schema, BadFile)
+        except BadFile:
+            rejects_file.unlink(missing_ok=True)
+            raise
+        yield from found
+
+    return Prepared(at_once if schema.whole else batches)
 
 
-def _delivered(good: pa.RecordBatch, schema: TableSchema, pseudonymise: Pseudonymise) -> pa.RecordBatch:
+def _delivered(good: pa.RecordBatch, schema: TableSchema, pseudonymise: Pseudonymise | None) -> pa.RecordBatch:
     arrays = [
-        pseudonymise(good.column(column.name)) if column.kind == "identifier" else good.column(column.name)
+        pseudonymise(good.column(column.name))
+        if pseudonymise is not None and column.kind == "identifier"
+        else good.column(column.name)
         for column in schema.columns
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema.delivered)

@@ -1,5 +1,6 @@
 """Agreements of the right form that must still be refused, one reason at a time."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
@@ -320,6 +321,9 @@ class _NoContributors:
     version = 1
     inputs = {"a": "roamers", "b": "roamers"}
     tables: dict[str, str | None] = {"all": None}
+
+    def missing_inputs(self, given: Collection[str], parameters: Mapping[str, Any]) -> list[str]:
+        return []
 
     def parameter_problems(self, parameters: dict[str, Any]) -> list[str]:
         return []
