@@ -7,7 +7,6 @@ typed columns, so that it can move into a confined process of its own without an
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow as pa
 
 from sealstat.agreement import contexts
@@ -127,10 +126,6 @@ class OpenDelivery:
             check_whole(pa.Table.from_batches(kept, self.schema), table, DataError)
 
 
-class Unsorted(Exception):  # noqa: N818 - no fault: it is sorted here then
-    """A day's rows do not come in the order of the state."""
-
-
 class OpenedDay:
     """A day's rows under the inner ids behind their pseudonyms.
 
@@ -143,15 +138,13 @@ class OpenedDay:
         self.delivery, self._key, self._stateful = delivery, key, stateful
         self.rows = self.forged = 0
 
-    def batches(self, client: HostClient, *, check_order: bool) -> Iterator[pa.RecordBatch]:
-        """All good rows, from the first.
+    def batches(self, client: HostClient) -> Iterator[pa.RecordBatch]:
+        """All good rows, from the first, in the order in which they were delivered.
 
         Raises:
-            Unsorted: they are not in order, where that is asked for.
             DataError: see OpenDelivery.batches.
         """
         self.rows = self.forged = 0
-        last: tuple[int, ...] = ()
         for batch in self.delivery.batches(client):
             high, low, good = opened(batch.column(0), self._key)
             rows = self._stateful.rows(batch, high, low)
@@ -159,8 +152,6 @@ class OpenedDay:
                 self.forged += len(batch) - int(good.sum())
                 rows = rows.filter(pa.array(good))
             self.rows += len(rows)
-            if check_order and len(rows):
-                last = _last_in_order(rows, self._stateful.order, last)
             yield rows
 
     def check(self, agreement: Agreement) -> None:
@@ -173,21 +164,3 @@ class OpenedDay:
         rejected = self.forged + sum(self.delivery.released.rejects.values())
         if dataset.rejects_too_many(rows=self.rows, rejected=rejected):
             raise DataError("more rows were rejected or forged than the agreement's maximum_rejects allows")
-
-
-def _last_in_order(rows: pa.RecordBatch, order: tuple[str, ...], before: tuple[int, ...]) -> tuple[int, ...]:
-    """The key of the last row of a batch that goes on from ``before`` in order; equal keys are in order.
-
-    Raises:
-        Unsorted: it does not.
-    """
-    keys = [rows.column(name).to_numpy() for name in order]
-    if before and tuple(int(key[0]) for key in keys) < before:
-        raise Unsorted
-    falling, same = np.zeros(len(rows) - 1, bool), np.ones(len(rows) - 1, bool)
-    for key in keys:
-        falling |= same & (key[1:] < key[:-1])
-        same &= key[1:] == key[:-1]
-    if falling.any():
-        raise Unsorted
-    return tuple(int(key[-1]) for key in keys)

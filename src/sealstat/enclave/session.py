@@ -27,7 +27,7 @@ from sealstat.crypto.errors import CryptoError
 from sealstat.crypto.identity import Opener, Signer
 from sealstat.crypto.sealing import seal, unseal
 from sealstat.crypto.statement import Statement, sign
-from sealstat.enclave.deliveries import OpenDelivery, OpenedDay, ReleasedKey, Unsorted
+from sealstat.enclave.deliveries import OpenDelivery, OpenedDay, ReleasedKey
 from sealstat.enclave.engine import engine
 from sealstat.enclave.errors import Refused, SessionOver
 from sealstat.enclave.states import OpenState, SealedState, open_state, seal_state
@@ -39,7 +39,7 @@ from sealstat.release.commitment import content
 from sealstat.statistics import Stateful
 from sealstat.statistics.catalogue import Catalogue
 from sealstat.tables.about import seal_about
-from sealstat.tables.errors import DataError
+from sealstat.tables.errors import DataError, Unsorted
 from sealstat.tables.sealed import parts_list, seal_table
 from sealstat.wire.client import HostClient
 from sealstat.wire.follow import Follower, StaleError, fetch_chain
@@ -376,11 +376,10 @@ class Session:
         with engine(self.settings.scratch, memory_bytes=self.settings.memory_bytes) as sandbox:
             try:
                 try:
-                    sealed = self._next_state(state, opened.batches(self.client, check_order=True), secret)
+                    sealed = self._next_state(state, opened.batches(self.client), secret)
                 except Unsorted:
                     self.say("the day came unsorted: sorting it")
-                    rows = opened.batches(self.client, check_order=False)
-                    day = sandbox.sorted("day", stateful.schema, rows, stateful.order)
+                    day = sandbox.sorted("day", stateful.schema, opened.batches(self.client), stateful.order)
                     sealed = self._next_state(state, day, secret)
                 opened.check(self.agreement)
             except DataError as error:

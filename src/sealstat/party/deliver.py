@@ -128,7 +128,7 @@ def scale_of(member: Member, dataset: str) -> Scale:
     """
     found = set()
     for task in member.agreement.tasks.values():
-        if dataset in task.inputs.values():
+        if dataset in task.inputs.values() and task.statistic != PERIOD_KEYS:
             statistic = statistics.get(task.statistic)
             found.add(statistic.scale(statistic.parameters.model_validate(task.parameters)))
     if len(found) > 1:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sealstat.statistics.longitudinal_days import STATEFUL
 from sealstat.statistics.longitudinal_quality import quality
 from sealstat.statistics.longitudinal_state import KEY, USER, kept, merged, split_key, summed, users
 from sealstat.statistics.longitudinal_tables import (
@@ -23,6 +24,8 @@ from sealstat.statistics.longitudinal_tables import (
     LinkSums,
     TileSums,
     anchors,
+    areas_of,
+    census_of,
     finish,
     tie_rank,
 )
@@ -158,21 +161,6 @@ def _array(table: pa.Table, name: str, kind: Any) -> Any:
 # --- over plain tables -------------------------------------------------------------------------------------------
 
 
-def areas_of(table: pa.Table) -> Areas:
-    """Reference areas from their delivered table; a row that stands twice counts once."""
-    code = np.unique(_array(table, "area_id", np.int64) << 32 | _tiles(table).astype(np.int64))
-    return Areas(area=code >> 32, tile=(code & 0xFFFFFFFF).astype(np.uint32))
-
-
-def census_of(table: pa.Table) -> Census:
-    """A census from its delivered table."""
-    return Census(tile=_tiles(table), residents=_array(table, "residents", np.int64))
-
-
-def _tiles(table: pa.Table) -> Any:
-    return _array(table, "tile_e", np.uint32) << np.uint32(16) | _array(table, "tile_n", np.uint32)
-
-
 def compute(con: Any, tables: Mapping[str, Any], parameters: Parameters) -> dict[str, pa.Table]:
     """All tables at once, over days in the clear; ties are decided under a key that everyone knows.
 
@@ -239,4 +227,5 @@ STATISTIC = Statistic(
     scale=_scale,
     unneeded=_unneeded,
     in_the_clear=in_the_clear,
+    stateful=STATEFUL,
 )

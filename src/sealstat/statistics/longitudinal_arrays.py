@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from sealstat.statistics.longitudinal_terms import STATE
-from sealstat.tables.errors import DataError
+from sealstat.tables.errors import DataError, Unsorted
 
 CHUNK_ROWS = 256 * 1024
 """Rows of each input that are read before a chunk is cut off.
@@ -30,10 +30,6 @@ Key = tuple[int, int]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-
-
-class Unsorted(DataError):  # noqa: N818 - a request to sort, before it is a fault
-    """A day whose rows are not in order of (hi, lo): sort it, then merge again."""
 
 
 def check_sorted(batch: pa.RecordBatch, last: Key | None = None) -> Key | None:

@@ -103,6 +103,25 @@ class Aggregates:
 # --- weights -----------------------------------------------------------------------------------------------------
 
 
+def areas_of(table: pa.Table) -> Areas:
+    """Reference areas from their delivered table; a row that stands twice counts once."""
+    code = np.unique(_array(table, "area_id", np.int64) << 32 | _tiles_of(table).astype(np.int64))
+    return Areas(area=code >> 32, tile=(code & 0xFFFFFFFF).astype(np.uint32))
+
+
+def census_of(table: pa.Table) -> Census:
+    """A census from its delivered table."""
+    return Census(tile=_tiles_of(table), residents=_array(table, "residents", np.int64))
+
+
+def _tiles_of(table: pa.Table) -> Any:
+    return _array(table, "tile_e", np.uint32) << np.uint32(16) | _array(table, "tile_n", np.uint32)
+
+
+def _array(table: pa.Table, name: str, kind: Any) -> Any:
+    return table[name].to_numpy().astype(kind)
+
+
 def weight(residents: int, users: int, parameters: Parameters) -> int:
     """The weight of each user of a top tile (step 9), in units of 2^-40, rounded half-even from the exact ratio.
 
