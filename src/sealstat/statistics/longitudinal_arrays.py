@@ -148,7 +148,7 @@ def _repeats(columns: Columns) -> np.ndarray[Any, Any]:
     return same
 
 
-def _first_where(differs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def first_where(differs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Numbers of the rows that begin a group: the first, and each that differs from the one before."""
     return np.flatnonzero(np.concatenate(([True], differs)))
 
@@ -187,7 +187,7 @@ def _maxima(columns: Columns) -> Columns:
     same = _repeats(columns)
     if not same.any():
         return columns
-    first = _first_where(~same)
+    first = first_where(~same)
     return (*(key[first] for key in columns[:2]), *(np.maximum.reduceat(value, first) for value in columns[2:]))
 
 
@@ -261,7 +261,7 @@ def _merged(chunk: _Chunk) -> Columns:
     order = np.argsort(packed.view("S16")[:, 0], kind="stable")
     hi, lo = (key[order] for key in keys)
     same = _repeats((hi, lo))
-    first, second = _first_where(~same), np.flatnonzero(same) + 1
+    first, second = first_where(~same), np.flatnonzero(same) + 1
     source, added = order[first], order[second]
     target = second - np.arange(1, len(second) + 1)  # where the sums stand once the second rows are gone
     values = []
