@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sealstat.statistics import longitudinal_arrays as arrays
+from sealstat.statistics import longitudinal_arrays, longitudinal_passes
 from sealstat.statistics.longitudinal_tables import areas_of, census_of
 from sealstat.statistics.longitudinal_terms import OUTPUTS, STATE, VALUES, Parameters
 from sealstat.statistics.registry import Batches, Stateful
@@ -32,7 +32,8 @@ def report(
 ) -> dict[str, pa.Table]:
     """The tables over a state; ``quality`` is of days in the clear alone."""
     areas = areas_of(tables["reference_areas"])
-    made = arrays.report(read, areas, census_of(tables["census"]), parameters, secret)
+    census = census_of(tables["census"]) if "census" in tables else None
+    made = longitudinal_passes.report(read, areas, census, parameters, secret=secret)
     return made | {"quality": OUTPUTS["quality"].schema.empty_table()}
 
 
@@ -41,6 +42,6 @@ STATEFUL = Stateful(
     schema=STATE,
     rows=rows,
     order=("hi", "lo"),
-    ingest=lambda state, day, _: arrays.merge(state, day),
+    ingest=lambda state, day, _: longitudinal_arrays.merge(state, day),
     report=report,
 )

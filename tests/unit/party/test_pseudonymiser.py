@@ -14,14 +14,8 @@ from sealstat.party.deliver import Progress
 from sealstat.party.errors import PartyError
 from sealstat.party.home import Home
 from sealstat.party.ledger import Ledger
-from sealstat.party.pseudonymiser import (
-    Pseudonymiser,
-    is_closed,
-    keep_period_key,
-    period_key_ref,
-    pseudonymise_file,
-    pseudonymiser,
-)
+from sealstat.party.period_keys import is_closed, keep_period_key, period_key_ref
+from sealstat.party.pseudonymiser import Pseudonymiser, pseudonymise_file, pseudonymiser
 from sealstat.tables.errors import BadFile
 from sealstat.tables.period_pseudonyms import hexadecimal, inner_ids, opened, period_pseudonyms
 from story import Story
