@@ -20,8 +20,9 @@ import builders
 import desk
 from sealstat.crypto import canonical
 from sealstat.party.home import Home
+from sealstat.party.period_keys import keep_period_key
 from sealstat.party.pseudonym_service import MAX_BODY_BYTES
-from sealstat.party.pseudonymiser import Pseudonymiser, keep_period_key
+from sealstat.party.pseudonymiser import Pseudonymiser
 from sealstat.tables.period_pseudonyms import hexadecimal
 
 PERIOD, KEY = "2026-10", bytes(range(32))

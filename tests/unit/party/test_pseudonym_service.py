@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from desk import Desk, home
 from sealstat.party import pseudonym_service
 from sealstat.party.errors import PartyError
+from sealstat.party.period_keys import keep_period_key
 from sealstat.party.pseudonym_service import BadRequestError, Lines, serve
-from sealstat.party.pseudonymiser import Pseudonymiser, keep_period_key, pseudonymiser
+from sealstat.party.pseudonymiser import Pseudonymiser, pseudonymiser
 from story import Story
 
 PERIOD = "2026-10"
