@@ -58,4 +58,4 @@ def split_key(table: Any) -> Any:
 
 def users(con: Any, state: Any) -> int:
     """How many users have rows."""
-    return int(con.execute(split_key(state).select(*USER).distinct().count()))
+    return int(con.to_pyarrow(split_key(state).select(*USER).distinct().count()).as_py())
