@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oracle import longitudinal_plain
+from sealstat.enclave.engine import engine
 from sealstat.lab import clear
 from sealstat.statistics import longitudinal
 from sealstat.statistics.longitudinal_state import added, merged, summed
@@ -362,3 +363,14 @@ def test_no_day_files_are_refused(tmp_path, folder):
     for days, sentence in ((empty, "0 day files"), (folder / "census.csv", "folder of day files")):
         with pytest.raises(clear.ClearError, match=sentence):
             clear.compute("longitudinal", {**inputs(folder), "days": days}, {}, period=None)
+
+
+def test_it_runs_in_the_locked_engine(tmp_path):
+    with engine(tmp_path, memory_bytes=200_000_000) as sandbox:
+        table = rows_of(many(50))
+        state = summed(merged(sandbox.load("days", table.schema, table.to_batches())))
+        areas, census = areas_of({0: {(2, 2)}}), census_of({(2, 2): Fraction(5)})
+        found = longitudinal.report(
+            sandbox.ibis, state, areas, census, Parameters(psi="1", calibrate=True), secret=bytes(32)
+        )
+    assert found["statistics"]["observed_total_users"].to_pylist() == [50]
