@@ -86,7 +86,7 @@ def test_the_result_is_the_planted_truth_within_the_rules(story: Story) -> None:
 
 
 def test_fetch_writes_every_table_twice_and_says_what_they_are(story: Story) -> None:
-    expected = {f"{name}.{form}" for name in TABLES for form in ("parquet", "csv")} | {"about.json"}
+    expected = {f"{name}.{form}" for name in TABLES for form in ("parquet", "csv")} | {"about.json", "report.html"}
     assert {path.name for path in story.tables.iterdir()} == expected
     about = json.loads((story.tables / "about.json").read_text())
     assert about["run"] == story.run

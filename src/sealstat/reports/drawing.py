@@ -36,7 +36,7 @@ def drawing() -> Iterator[Any]:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    settings = {
+    settings: Any = {
         "font.size": 9,
         "axes.edgecolor": SOFT,
         "axes.labelcolor": INK,

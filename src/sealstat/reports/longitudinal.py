@@ -1,7 +1,7 @@
 """Pictures of a longitudinal result: who is where at which time, what belongs to a city, users against the census.
 
-Three kinds of squares are not coloured by a number and never look alike: hidden by the agreement's rules (hatched), zero
-(grey; nobody, or fewer than xi), and no row at all (white; no user's usual environment).
+Three kinds of squares are not coloured by a number and never look alike: hidden by the agreement's rules (hatched),
+zero (grey; nobody, or fewer than xi), and no row at all (white; no user's usual environment).
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ from sealstat.reports.drawing import (
     share,
     to_svg,
 )
-from sealstat.reports.maps import Floats, Ints, Mask, Tiles, Window, frame, keys, outline, paint
+from sealstat.reports.maps import Floats, Ints, Tiles, Window, frame, keys, outline, paint
 
 _TIMES = ("whole day", "sub-period 1", "sub-period 2", "sub-period 3")
 _AREAS_SHOWN = 6
@@ -88,15 +88,14 @@ def by_time(table: pa.Table, of: str, xi: str) -> Picture:
         _bar(figure, norm, f"{of} of a tile (1 km²), logarithmic", axes)
         zero = f"0: nobody, or fewer than xi = {xi}" if any((t.value == 0).any() for t in panels) else None
         _legend(figure, keys(zero=zero, hidden=any(t.hidden.any() for t in panels)))
-        alt = (
-            f"Four maps of {len(table):,} tiles, {of}, in the whole day and three sub-periods. "
-            + " ".join(f"{time.capitalize()}: {_told(tiles)}." for time, tiles in zip(_TIMES, panels, strict=True))
+        alt = f"Four maps of {len(table):,} tiles, {of}, in the whole day and three sub-periods. " + " ".join(
+            f"{time.capitalize()}: {_told(tiles)}." for time, tiles in zip(_TIMES, panels, strict=True)
         )
         svg = to_svg(figure, alt)
     title = "Where people are, by time of day" + (", weighted by the census" if "weighted" in of else "")
     notes = (
-        "A user counts in every tile of the usual environment, so tiles must not be added up. The sub-periods of the day "
-        "are those of the operator's day files.",
+        "A user counts in every tile of the usual environment, so tiles must not be added up.",
+        "The sub-periods of the day are those of the operator's day files.",
         *_white(window),
     )
     return Picture(title, alt, svg, notes)
@@ -132,8 +131,8 @@ def parts_of_day(table: pa.Table) -> Picture:
         )
         svg = to_svg(figure, alt)
     notes = (
-        "value_1, value_2 and value_3, each over value_0 (not weighted). A user may be in a tile in several "
-        "sub-periods, so the three do not add up to 100 %.",
+        "value_1, value_2 and value_3, each over value_0 (not weighted).",
+        "A user may be in a tile in several sub-periods, so the three do not add up to 100 %.",
         *_white(window),
     )
     return Picture("When they are there", alt, svg, notes)
@@ -172,9 +171,11 @@ def urban_areas(table: pa.Table, fingerprint: pa.Table | None, of: str, areas: p
         bar.set_ticks(_LEVELS, labels=[f"{100 * level:.0f} %" for level in _LEVELS])
         other = "no strength told: in the area itself, or linked to it by fewer than xi"
         entries = keys(hidden=any(t.hidden.any() for t in panels), others=other)
-        _legend(figure, [*entries, *_lines(("15 % or more", WARM), *([("the area", INK)] if areas is not None else []))])
+        _legend(
+            figure, [*entries, *_lines(("15 % or more", WARM), *([("the area", INK)] if areas is not None else []))]
+        )
         alt = f"{len(shown)} maps of the strength of the link of tiles to reference areas. " + " ".join(
-            f"Area {area}: {_told(tiles, per_cent=True)}; {int((tiles.value >= _COMMUTING).sum()):,} tiles at 15 % or more."
+            f"Area {area}: {_told(tiles, per_cent=True)}; at 15 % or more {int((tiles.value >= _COMMUTING).sum()):,}."
             for area, tiles in zip(shown, panels, strict=True)
         )
         svg = to_svg(figure, alt)
@@ -191,8 +192,9 @@ def _urban_notes(present: list[int], shown: list[int], areas: pa.Table | None, o
         "reference area. It is not told for the area's own tiles."
     )
     yield (
-        "The orange line is a help for the eye, at 15 %: the share of commuters from which the EU–OECD definition counts a "
-        "place to a city's commuting zone (Dijkstra, Poelman and Veneri, OECD Regional Development Working Papers 2019/11). "
+        "The orange line is a help for the eye, at 15 %: the share of commuters from which the EU–OECD definition "
+        "counts a place to a city's commuting zone (Dijkstra, Poelman and Veneri, OECD Regional Development Working "
+        "Papers 2019/11). "
         "Users are not commuters, so what it encloses is not an official functional urban area."
     )
     if areas is None:
@@ -280,7 +282,9 @@ def against_census(table: pa.Table, census: pa.Table, clamp: Clamp) -> Picture:
         + (f" Residents per user: median {number(float(np.median(ratio)))}." if len(x) else "")
     )
     svg = _scatter(x, y, classes, clamp, "users whose top tile it is (n)", "residents, census (r)", alt)
-    return Picture("Home tiles against the census", alt, svg, tuple(_census_notes(x, y, anchors, people, unlisted, clamp)))
+    return Picture(
+        "Home tiles against the census", alt, svg, tuple(_census_notes(x, y, anchors, people, unlisted, clamp))
+    )
 
 
 def _census_notes(x: Floats, y: Floats, anchors: Tiles, people: Tiles, unlisted: int, clamp: Clamp) -> Iterator[str]:
@@ -296,10 +300,10 @@ def _census_notes(x: Floats, y: Floats, anchors: Tiles, people: Tiles, unlisted:
         yield f"Not drawn: {hidden:,} of {len(anchors.e):,} home tiles ({share(hidden, len(anchors.e))}), {HIDDEN}."
     if unlisted:
         yield f"Not drawn: {unlisted:,} tiles with users where the census has no residents."
-    empty = np.isnan(_looked_up(people, anchors, missing=-1)) | (_looked_up(people, anchors, missing=-1) < 0)
+    empty = np.isnan(_looked_up(people, anchors, missing=np.nan))
     if empty.any():
         yield (
-            f"{number(float(np.nansum(people.value[empty])))} of {number(float(np.nansum(people.value)))} residents live in "
+            f"{number(float(people.value[empty].sum()))} of {number(float(people.value.sum()))} residents live in "
             f"{int(empty.sum()):,} tiles whose users are hidden or not in the table."
         )
     if not clamp.used:
@@ -313,15 +317,14 @@ def against_uncalibrated(plain: pa.Table, weighted: pa.Table, clamp: Clamp) -> P
     told = (one.value > 0) & (matched > 0)
     x, y = one.value[told], matched[told]
     lost = len(one.e) - len(x)
-    alt = (
-        f"Scatter plot of weighted against counted users of {len(x):,} tiles, whole day, both logarithmic."
-        + (f" Weighted users per user: median {number(float(np.median(y / x)))}." if len(x) else "")
+    alt = f"Scatter plot of weighted against counted users of {len(x):,} tiles, whole day, both logarithmic." + (
+        f" Weighted users per user: median {number(float(np.median(y / x)))}." if len(x) else ""
     )
     classes = (("a tile", np.ones(len(x), np.bool_), MARK),)
     svg = _scatter(x, y, classes, clamp, "users of the tile, counted", "users of the tile, weighted by the census", alt)
     notes = (
-        "The census is not among these tables, so this is the calibrated against the uncalibrated fingerprint: how far up "
-        "or down the weights of its users move a tile. `sealstat fetch --census FILE` draws home tiles against residents.",
+        "The census is not among these tables, so this is the calibrated against the uncalibrated fingerprint.",
+        "`sealstat fetch --census FILE` draws home tiles against residents instead.",
         *((f"Not drawn: {lost:,} of {len(one.e):,} tiles, hidden or zero in one of the tables.",) if lost else ()),
     )
     return Picture("What the calibration does", alt, svg, notes)
@@ -423,8 +426,8 @@ def _white(window: Window) -> Iterator[str]:
     yield "White: no row in the table, so in no user's usual environment."
     if window.step > 1:
         yield (
-            f"The map is so wide that a square is {window.step} km: it shows the highest value of its tiles, and is hatched "
-            "where all of them are hidden."
+            f"The map is so wide that a square is {window.step} km: it shows the highest value of its tiles, and is "
+            "hatched where none is told and one is hidden."
         )
 
 

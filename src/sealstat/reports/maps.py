@@ -99,7 +99,7 @@ def paint(axes: Any, window: Window, tiles: Tiles, norm: Any, *, cmap: str, othe
     import matplotlib as mpl
 
     value, hidden = window.highest(tiles), window.mask(tiles.e[tiles.hidden], tiles.n[tiles.hidden])
-    image = np.full((window.rows, window.columns, 3), 255, np.uint8)
+    image: npt.NDArray[np.uint8] = np.full((window.rows, window.columns, 3), 255, np.uint8)
     if others is not None:
         image[others] = _OTHER
     image[value == 0] = _ZERO
@@ -108,8 +108,8 @@ def paint(axes: Any, window: Window, tiles: Tiles, norm: Any, *, cmap: str, othe
     hidden &= np.isnan(value)
     if hidden.any():  # hatching needs several pixels a tile
         fine = max(1, min(6, _SHARP_PIXELS // max(image.shape)))
-        image, hidden = (np.repeat(np.repeat(each, fine, 0), fine, 1) for each in (image, hidden))
-        y, x = np.nonzero(hidden)
+        image = image.repeat(fine, 0).repeat(fine, 1)
+        y, x = np.nonzero(hidden.repeat(fine, 0).repeat(fine, 1))
         image[y, x] = np.array(_HATCH, np.uint8)[((x + y) // 2 % 3 > 0).astype(np.int8)]
     axes.imshow(image, origin="lower", extent=window.extent, interpolation="none")
     axes.set_aspect("equal")
@@ -130,7 +130,7 @@ def outline(axes: Any, window: Window, mask: Mask, *, colour: str, width: float 
 def frame(panels: Sequence[Any], windows: Sequence[Window]) -> None:
     """Axes in km, a scale bar and north in each panel."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
-    from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
+    from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar  # type: ignore[import-untyped]
 
     plain = FuncFormatter(lambda value, _: f"{value:.0f}")
     for axes, window in zip(panels, windows, strict=True):
@@ -160,13 +160,17 @@ def keys(*, zero: str | None = None, hidden: bool = False, others: str | None = 
     """Legend entries for the squares that have no colour of the scale."""
     from matplotlib.patches import Patch
 
-    def flat(colour: tuple[int, ...], label: str, **more: Any) -> Any:
-        return Patch(facecolor=tuple(c / 255 for c in colour), label=label, linewidth=0, **more)
+    def flat(colour: tuple[int, int, int], label: str, **more: Any) -> Any:
+        return Patch(facecolor=_hexadecimal(colour), label=label, linewidth=0, **more)
 
     found = [flat(_ZERO, zero)] if zero else []
     if hidden:
-        found.append(flat(_HATCH[1], HIDDEN, hatch="//////", edgecolor=tuple(c / 255 for c in _HATCH[0])))
+        found.append(flat(_HATCH[1], HIDDEN, hatch="//////", edgecolor=_hexadecimal(_HATCH[0])))
     return found + ([flat(_OTHER, others)] if others else [])
+
+
+def _hexadecimal(colour: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def _round_down(km: float) -> int:

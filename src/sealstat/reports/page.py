@@ -1,4 +1,4 @@
-"""report.html: a result on one page that loads nothing and runs nothing, and that escapes all that came from outside."""
+"""report.html: a result on one page that loads and runs nothing, and escapes all that came from outside."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -28,15 +28,16 @@ def render(
         census: (tile_e, tile_n, residents), the reader's own, to hold a longitudinal result against.
         areas: (area_id, tile_e, tile_n), the reader's own reference areas, to be outlined.
     """
+    totals = [name for name, table in tables.items() if table.num_rows == 1 and not about["tables"][name]["dimensions"]]
     return str(
         _template().render(
             about=about,
             loud="NOT PROTECTED" in about["protection"],
             pictures=list(_pictures(tables, about, census, areas)),
-            totals=[_totals(table, about["tables"][name]) for name, table in tables.items() if _is_total(table, about, name)],
+            totals=[_totals(tables[name], about["tables"][name]) for name in totals],
             rules=[_rule(table, about["tables"][name], name) for name, table in tables.items()],
             parameters=[_parameter(name, told) for name, told in about.get("parameters", {}).items()],
-            samples=[_sample(table, name) for name, table in tables.items() if not _is_total(table, about, name)],
+            samples=[_sample(table, name) for name, table in tables.items() if name not in totals],
         )
     )
 
@@ -53,10 +54,6 @@ def _pictures(tables: Mapping[str, pa.Table], about: Mapping[str, Any], census: 
 
 
 # -- tables ------------------------------------------------------------------------------------------------------
-
-
-def _is_total(table: pa.Table, about: Mapping[str, Any], name: str) -> bool:
-    return table.num_rows == 1 and not about["tables"][name]["dimensions"]
 
 
 def _totals(table: pa.Table, told: Mapping[str, Any]) -> dict[str, Any]:
