@@ -170,7 +170,7 @@ def urban_areas(table: pa.Table, fingerprint: pa.Table | None, of: str, areas: p
         bar = _bar(figure, norm, f"strength: part of the tile's {of} linked to the area", axes)
         bar.set_ticks(_LEVELS, labels=[f"{100 * level:.0f} %" for level in _LEVELS])
         other = "no strength told: in the area itself, or linked to it by fewer than xi"
-        entries = keys(hidden=any(t.hidden.any() for t in panels), others=other)
+        entries = keys(hidden=any(t.hidden.any() for t in panels), others=other if fingerprint is not None else None)
         _legend(
             figure, [*entries, *_lines(("15 % or more", WARM), *([("the area", INK)] if areas is not None else []))]
         )
@@ -179,7 +179,8 @@ def urban_areas(table: pa.Table, fingerprint: pa.Table | None, of: str, areas: p
             for area, tiles in zip(shown, panels, strict=True)
         )
         svg = to_svg(figure, alt)
-    return Picture(_urban_title(of), alt, svg, (*_urban_notes(present, shown, areas, of), *_white(windows[0])))
+    white = "in no user's usual environment" if fingerprint is not None else "in the area, or linked by fewer than xi"
+    return Picture(_urban_title(of), alt, svg, (*_urban_notes(present, shown, areas, of), *_white(windows[0], white)))
 
 
 def _urban_title(of: str) -> str:
@@ -237,8 +238,9 @@ def homes(table: pa.Table, census: pa.Table | None) -> Picture:
         _legend(figure, keys(zero=zero, hidden=bool(panels[0].hidden.any())))
         alt = " ".join(f"Map of {title}: {_told(tiles)}." for title, tiles in zip(titles, panels, strict=True))
         svg = to_svg(figure, alt)
-    notes = ("Each user is in one tile only: the one with the most presence. Tiles below xi are not in the table.",)
-    return Picture("Where people live: home tiles", alt, svg, (*notes, *_white(window)))
+    notes = ("Each user is in one tile only: the one with the most presence.",)
+    white = "no user's top tile, or that of fewer users than xi" + ("; or not in the census" if len(panels) > 1 else "")
+    return Picture("Where people live: home tiles", alt, svg, (*notes, *_white(window, white)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,8 +424,8 @@ def _told(tiles: Tiles, *, per_cent: bool = False) -> str:
     return f"{words}; the most is {value} at easting {tiles.e[top]}, northing {tiles.n[top]}"
 
 
-def _white(window: Window) -> Iterator[str]:
-    yield "White: no row in the table, so in no user's usual environment."
+def _white(window: Window, meaning: str = "in no user's usual environment") -> Iterator[str]:
+    yield f"White: no row in the table, so {meaning}."
     if window.step > 1:
         yield (
             f"The map is so wide that a square is {window.step} km: it shows the highest value of its tiles, and is "

@@ -59,10 +59,14 @@ def _pictures(tables: Mapping[str, pa.Table], about: Mapping[str, Any], census: 
 def _totals(table: pa.Table, told: Mapping[str, Any]) -> dict[str, Any]:
     (row,) = table.to_pylist()
     figures = [
-        {"value": _cell(row[column["name"]]), "unit": column["unit"], "what": column["description"]}
+        {"value": _figure(row[column["name"]]), "unit": column["unit"], "what": column["description"]}
         for column in told["columns"]
     ]
     return {"title": told["title"], "figures": figures}
+
+
+def _figure(value: Any) -> str | None:
+    return f"{value:,}" if isinstance(value, int) else _cell(value)
 
 
 def _rule(table: pa.Table, told: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -106,8 +110,6 @@ def _cell(value: Any) -> str | None:
     """A cell for people; None where it is hidden."""
     if isinstance(value, float):
         return number(value)
-    if isinstance(value, int) and abs(value) >= 100_000:  # eastings and northings have no commas
-        return f"{value:,}"
     return None if value is None else str(value)
 
 

@@ -1,6 +1,8 @@
 """The page of a result: legible whatever the tables hold, self-contained, and nothing from outside is markup."""
 
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from typing import Any
 
@@ -118,6 +120,7 @@ def test_a_longitudinal_page_has_its_maps_and_says_what_is_hidden() -> None:
     assert "hidden by the rules of the agreement" in html
     assert f'<p class="warn" role="note">{LABEL}</p>' in html
     assert "<strong>123,456</strong>" in html
+    assert "<strong>812</strong>" in html
     assert "The census is not among these tables" in html
 
 
@@ -226,3 +229,8 @@ def test_a_hidden_tile_is_not_the_highest_of_its_square() -> None:
     assert window.step > 1
     assert np.nanmax(window.highest(tiles)) == 3.0
     assert window.mask(tiles.e, tiles.n).sum() == 2
+
+
+def test_matplotlib_is_imported_only_to_draw() -> None:
+    code = "import sys, sealstat.cli.app, sealstat.reports; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
