@@ -1,4 +1,4 @@
-"""The pages people look at, in real Chromium: the agent's page and the demo's report."""
+"""The pages people look at, in real Chromium: the agent's page and the report of a result."""
 
 import shutil
 from collections.abc import Iterator
@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from sealstat.console.page import serve_page
 from sealstat.party.agent import Agent
 from sealstat.party.home import Home, create_home
+from sealstat.reports import render
 
 pytestmark = pytest.mark.browser
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"]
@@ -70,3 +73,40 @@ def test_the_page_loads_nothing_and_cannot_be_framed(agent: Agent) -> None:
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
     assert "http://" not in answer.text.replace("http://127.0.0.1:9", "")
+
+
+def test_a_result_page_shows_its_maps_and_asks_for_nothing(browser: Any, tmp_path: Path) -> None:
+    e, n = (each.ravel() for each in np.mgrid[4300:4340, 3200:3230])
+    users = 5000 * np.exp(-np.hypot(e - 4320, n - 3215) / 4)
+    counted = pa.array(np.where(users < 10, np.nan, users), from_pandas=True)
+    columns = {"tile_e": e, "tile_n": n} | {f"value_{i}": counted for i in range(4)}
+    described = {"title": "Users", "dimensions": ["tile_e", "tile_n"], "contributors": "value_0"}
+    about = {
+        **dict.fromkeys(("agreement", "run", "record", "measurement"), "ab" * 32),
+        "title": "Usual environments",
+        "task": "t",
+        "period": "2026-10",
+        "purpose": "p",
+        "protection": "SIMULATED ENCLAVE: NOT PROTECTED BY HARDWARE",
+        "statistic": {"name": "longitudinal", "version": 1, "title": "Usual environments"},
+        "tables": {
+            "fingerprint": described
+            | {"rule": {"minimum": 10}}
+            | {"columns": [{"name": name, "type": "real", "unit": "users", "description": name} for name in columns]}
+        },
+    }
+    file = tmp_path / "report.html"
+    file.write_text(render({"fingerprint": pa.table(columns)}, about), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1000, "height": 800})
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(file.as_uri())
+    maps = page.get_by_role("img", name="Four maps of 1,200 tiles")
+    assert maps.count() == 1
+    assert maps.bounding_box()["width"] > 700
+    assert page.get_by_text("hidden by the rules of the agreement").first.is_visible()
+    assert "NOT PROTECTED BY HARDWARE" in page.inner_text("[role=note]")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1000
+    assert [url for url in asked if not url.startswith("data:image/png")] == [file.as_uri()]
+    assert not errors

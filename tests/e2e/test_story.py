@@ -86,12 +86,17 @@ def test_the_result_is_the_planted_truth_within_the_rules(story: Story) -> None:
 
 
 def test_fetch_writes_every_table_twice_and_says_what_they_are(story: Story) -> None:
-    expected = {f"{name}.{form}" for name in TABLES for form in ("parquet", "csv")} | {"about.json"}
+    expected = {f"{name}.{form}" for name in TABLES for form in ("parquet", "csv")} | {"about.json", "report.html"}
     assert {path.name for path in story.tables.iterdir()} == expected
     about = json.loads((story.tables / "about.json").read_text())
     assert about["run"] == story.run
     assert about["tables"].keys() == TABLES
     assert "NOT PROTECTED BY HARDWARE" in about["protection"]
+    assert about["parameters"]["domestic_country"]["value"] == "ID"
+    report = (story.tables / "report.html").read_text(encoding="utf-8")
+    assert story.run in report
+    assert report.count("<svg ") == 5, "the market, and bars of four tables"
+    assert 'role="note">SIMULATED ENCLAVE: NOT PROTECTED BY HARDWARE' in report
 
 
 def test_the_proof_verifies_and_a_flipped_byte_or_foreign_trust_does_not(story: Story, tmp_path: Path) -> None:

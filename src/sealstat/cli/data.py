@@ -171,18 +171,39 @@ def abandon(run: str, host: HostOption = None, home: HomeOption = None) -> None:
 def fetch(
     run: Annotated[str, typer.Argument(help="The beginning of its id.")],
     out: Annotated[Path, typer.Option(help="A new folder for the tables.")],
+    report: Annotated[bool, typer.Option(help="Draw report.html, too.")] = True,
+    census: Annotated[
+        Path | None, typer.Option(help="tile_e, tile_n, residents: the report holds home tiles against it.")
+    ] = None,
+    areas: Annotated[
+        Path | None, typer.Option(help="area_id, tile_e, tile_n: the report outlines reference areas.")
+    ] = None,
     host: HostOption = None,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Decrypt a run's tables, hold them against the log, write Parquet, CSV and about.json, and print them."""
+    """Decrypt a run's tables, hold them against the log, and write Parquet, CSV, about.json and report.html.
+
+    The census and the areas are this party's own files, CSV or Parquet; they are read here and sent nowhere.
+    """
     from sealstat.cli.shared import member_of_run, open_home
     from sealstat.party import runs as running
+
+    own = {
+        "census": _own_table(census, ("tile_e", "tile_n", "residents")),
+        "areas": _own_table(areas, ("area_id", "tile_e", "tile_n")),
+    }
+
+    def drawn(results: "list[Result]", about: dict[str, Any]) -> dict[str, str]:
+        from sealstat import reports
+
+        tables = {result.name: result.table for result in results}
+        return {"report.html": reports.render(tables, about, **own)} if report else {}
 
     member, id = member_of_run(open_home(home), run, host)
     record, _ = running.open_result(member, id)
     label = running.label_of(member, record)
-    record, results = running.fetch(member, id, out, label=label)
+    record, results = running.fetch(member, id, out, label=label, also=drawn)
     for giver in running.wrong_givers(member, id):
         note(f"what {giver} released is not the share that the enclave gave it: opened with those of the other holders")
     if json:
@@ -192,7 +213,30 @@ def fetch(
     print(label)
     for result in results:
         _print_table(result)
+    if report:
+        print(f"\nlook at {out / 'report.html'}")
     print(f"\nwritten to {out}; every table is the one that record {record.id[:12]} in the log commits to")
+
+
+def _own_table(file: Path | None, columns: tuple[str, ...]) -> Any:
+    """The columns of a party's own CSV or Parquet file, as numbers; None without a file."""
+    if file is None:
+        return None
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    from sealstat.party.errors import PartyError
+
+    types = [pa.float64() if name == "residents" else pa.int64() for name in columns]
+    read = pa.parquet.read_table if file.suffix == ".parquet" else pa.csv.read_csv
+    try:
+        table = read(file).select(columns).cast(pa.schema(zip(columns, types, strict=True)))
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise PartyError(f"cannot read {file}: expected the columns {', '.join(columns)}, all numbers") from error
+    if any(column.null_count for column in table.columns):
+        raise PartyError(f"{file} has empty cells: every row needs {', '.join(columns)}")
+    return table
 
 
 def _follow(member: Any, run: str, patience_s: float, silence_s: float) -> "Stage":

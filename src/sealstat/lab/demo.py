@@ -248,15 +248,21 @@ def write_report(
     import pyarrow.parquet
 
     from sealstat.host.seen import summarise
-    from sealstat.lab import charts
+    from sealstat.reports import bars
 
     tables = {name: pyarrow.parquet.read_table(out / "tables" / f"{name}.parquet") for name in ("all", "by_country")}
     pictures = {
-        "countries": charts.visitors_by_country(tables["by_country"]),
-        "shares": charts.market_shares(tables["all"]),
+        "countries": bars.by_dimension(
+            tables["by_country"],
+            ["country"],
+            "union",
+            title="Visitors by home country",
+            unit="visitors, each counted once",
+        ),
+        "shares": bars.market_shares(tables["all"]),
     }
-    for name, svg in pictures.items():
-        (out / f"{name}.svg").write_text(svg, encoding="utf-8")
+    for name, picture in pictures.items():
+        (out / f"{name}.svg").write_text(picture.svg, encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True
     )

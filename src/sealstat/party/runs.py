@@ -5,7 +5,7 @@ import json
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,9 @@ class Result:
     salt: bytes
     commitment: str
     effects: dict[str, Any]
+
+
+Also = Callable[[list[Result], dict[str, Any]], dict[str, str]]
 
 
 # -- asking ------------------------------------------------------------------------------------------------------
@@ -456,11 +459,14 @@ def _part_key(member: Member, instance: Instance, output: Output) -> bytes:
     raise PartyError(f"the key part of table {output.table} does not open for {member.name}")
 
 
-def fetch(member: Member, run: str, out: Path, *, label: str) -> tuple[Entry[RunRecord], list[Result]]:
+def fetch(
+    member: Member, run: str, out: Path, *, label: str, also: Also = lambda *_: {}
+) -> tuple[Entry[RunRecord], list[Result]]:
     """Open a run's tables and write them, all or none: Parquet, CSV and about.json in a new folder.
 
     Args:
         label: what the evidence calls the machine; it stands in about.json and in every table's metadata.
+        also: ``(tables, what about.json holds)`` to further files of the folder: their text by name.
     Raises:
         PartyError: see ``open_result``; or the folder exists.
     """
@@ -475,6 +481,8 @@ def fetch(member: Member, run: str, out: Path, *, label: str) -> tuple[Entry[Run
             _write_table(staging, result, record, label)
         about = about_run(member, record, results, label)
         (staging / "about.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+        for name, written in also(results, about).items():
+            (staging / name).write_text(written, encoding="utf-8")
         if out.exists():
             out.rmdir()
         staging.chmod(0o755)
@@ -511,17 +519,29 @@ def about_run(member: Member, record: Entry[RunRecord], results: list[Result], l
         "purpose": request.body.purpose,
         "statistic": {"name": statistic.name, "version": record.body.version, "title": statistic.title},
         "measurement": record.body.measurement,
+        "parameters": _parameters(member, request),
         "tables": {
             result.name: {
                 "commitment": result.commitment,
                 "salt": b64(result.salt),
                 "rule": record.body.rules[result.name],
                 "effects": result.effects,
-                "columns": described[result.name]["columns"],
+                **{key: described[result.name][key] for key in ("title", "dimensions", "contributors", "columns")},
             }
             for result in results
         },
         "suppressed": "an empty cell is hidden by the rules of the agreement; it is not zero",
+    }
+
+
+def _parameters(member: Member, request: Entry[RunRequest]) -> dict[str, dict[str, Any]]:
+    """Every parameter of a run with its description and unit, those too that the agreement left at their default."""
+    task = member.agreement.tasks[request.body.task]
+    model = statistics.get(task.statistic).parameters
+    values = model.model_validate({**task.parameters, **request.body.parameters}).model_dump(mode="json")
+    return {
+        name: {"value": values[name], "description": field.description or ""}
+        for name, field in model.model_fields.items()
     }
 
 

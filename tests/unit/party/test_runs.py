@@ -1,7 +1,10 @@
 """Opening a result: whose share is good, whose is not, and what an enclave told one party alone."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from desk import Desk, home
@@ -87,3 +90,33 @@ def test_a_run_whose_agreement_was_withdrawn_before_it_counted_has_ended() -> No
     stage = runs.stage(story.view(), request.id, "ministry")
     assert (stage.word, stage.ended, stage.refused) == ("stopped", True, True)
     assert "operator-b withdrew" in stage.sentence
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["drawn", "not drawn"])
+def test_further_files_are_in_the_folder_or_there_is_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    record = SimpleNamespace(id="ab" * 32, body=SimpleNamespace(request="cd" * 32))
+    result = runs.Result("all", pa.table({"union": [12]}), bytes(32), "", {})
+    monkeypatch.setattr(runs, "open_result", lambda *_: (record, [result]))
+    monkeypatch.setattr(runs, "about_run", lambda *_: {"title": "as agreed"})
+    said: list[str] = []
+    view = SimpleNamespace(acknowledged={})
+    member: Any = SimpleNamespace(update=lambda: None, view=view, name="ministry", say=lambda *a: said.append(a[0]))
+
+    def also(results: list[runs.Result], about: dict[str, Any]) -> dict[str, str]:
+        if fails:
+            raise ValueError("no ink")
+        return {"report.html": f"{about['title']}: {results[0].name}"}
+
+    out = tmp_path / "out"
+    if fails:
+        with pytest.raises(ValueError, match="no ink"):
+            runs.fetch(member, "cd" * 32, out, label="nothing", also=also)
+        assert not list(tmp_path.iterdir())
+        assert not said
+    else:
+        runs.fetch(member, "cd" * 32, out, label="nothing", also=also)
+        assert (out / "report.html").read_text() == "as agreed: all"
+        assert {path.name for path in out.iterdir()} == {"all.parquet", "all.csv", "about.json", "report.html"}
+        assert said == ["acknowledgement"]

@@ -1,0 +1,5 @@
+"""A result as a page that people look at: maps, plots, tables, in one HTML file."""
+
+from sealstat.reports.page import render
+
+__all__ = ["render"]
