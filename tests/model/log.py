@@ -77,7 +77,10 @@ class Facts(NamedTuple):
         return len(self.counting)
 
     def run(self, instance: str) -> Run | None:
-        return next((run for name, run in self.runs if name == instance), None)
+        for name, run in self.runs:
+            if name == instance:
+                return run
+        return None
 
     def request(self, name: str) -> Request | None:
         return next((request for known, request in self.requests if known == name), None)

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from model.log import Facts, Leaf, has_keys, live, read_all
+from model.log import has_keys
 from model.protocol import (
     ABANDON,
     KEEPER,
@@ -126,7 +126,7 @@ def _all_read(setting: Setting, state: State) -> State:
         holders[place] = holders[place]._replace(read=len(state.tail))
         state = state._replace(holders=tuple(holders))
         while state.holders[place].taken < end(setting, state).counter:
-            state = take(setting, state, place, state.holders[place].read)
+            state = take(setting, state, place, state.holders[place].read, end(setting, state))
     return log(setting, state)
 
 

@@ -37,6 +37,8 @@ class Setting(NamedTuple):
     stops: bool = False  # whether owners refuse records
     apart: bool = False  # whether an owner that holds a share gives key and share in two statements
     reuse: bool = False  # whether a challenge serves more than one release
+    lying_keeper: bool = False  # whether it says `kept` of what it has not
+    calm: bool = False  # nobody abandons, nobody withdraws
     without: frozenset[str] = NONE  # rules that a variant lacks
 
     @property
@@ -66,6 +68,7 @@ class State(NamedTuple):
     keeping: frozenset[str] = NONE  # records whose `kept` was sent and has no leaf
     has: frozenset[str] = NONE  # records whose ciphertexts the keeper has
     given: frozenset[tuple[str, int, str]] = frozenset()  # holder, c, record: shares of results given to the consumers
+    placed: tuple[tuple[str, int, tuple[Leaf, ...]], ...] = ()  # of a variant: who sent what where the log ended
 
 
 Move = tuple[str, State]
@@ -89,9 +92,10 @@ def end(setting: Setting, state: State) -> Facts:
 def moves(setting: Setting, state: State) -> Iterator[Move]:
     """Everything that can happen next."""
     facts = end(setting, state)
-    yield from _instances(setting, state, facts)
-    yield from _host(setting, state, facts)
-    yield from _liars(setting, state, facts)
+    if not facts.ended:  # or nothing counts any more: what is left is to take and to give what does
+        yield from _instances(setting, state, facts)
+        yield from _host(setting, state, facts)
+        yield from _liars(setting, state, facts)
     for place, name in enumerate(setting.honest):
         yield from _holder(setting, state, place, name)
 
@@ -101,14 +105,16 @@ def moves(setting: Setting, state: State) -> Iterator[Move]:
 
 def _instances(setting: Setting, state: State, facts: Facts) -> Iterator[Move]:
     born = len(facts.runs)
-    if born < len(setting.instances) and not facts.ended:
+    if born < len(setting.instances):
         for name, _ in facts.requests:
             if name not in facts.answered:
                 yield f"evidence of {setting.instances[born]} for {name}", show_evidence(setting, state, setting.instances[born], name)
     for name, run in facts.runs:
-        if not run.over and not run.recorded and live(facts) == name and has_keys(setting.terms, facts, run):
+        sends = live(facts) == name or setting.lying_keeper  # whose `kept` may give a void record a meaning somewhere
+        if sends and not run.over and not run.recorded and has_keys(setting.terms, facts, run):
             yield f"record of {name}", log(setting, state, ("record", name, name))
-        if not run.over:
+        undone = "forever" in setting.terms.without and facts.counting[-1:] == (name,)
+        if (not run.over or undone) and not setting.calm:
             yield f"abandon of {name}", log(setting, state, (*ABANDON, name))
 
 
@@ -137,9 +143,11 @@ def _host(setting: Setting, state: State, facts: Facts) -> Iterator[Move]:
     for record in state.keeping:
         yield f"leaf of kept {record}", log_kept(setting, state, record)
     for name, run in facts.runs:
-        if run.record is not None and run.record not in state.has:
+        if run.record is not None and run.record not in state.has and not setting.lying_keeper:
             yield f"keeping {name}", keep(setting, state, run.record)
-    if not facts.ended:
+        if setting.lying_keeper and run.recorded and not run.over and not run.kept:
+            yield f"lying kept of {name}", log(setting, state, ("kept", KEEPER, name))
+    if not setting.calm:
         yield "withdrawal", log(setting, state, WITHDRAW)
     if setting.stops:
         for owner in set(setting.honest) & setting.terms.owners:
@@ -180,27 +188,28 @@ def _liars(setting: Setting, state: State, facts: Facts) -> Iterator[Move]:
 
 
 def _holder(setting: Setting, state: State, place: int, name: str) -> Iterator[Move]:
-    holder, facts = state.holders[place], state.base
-    reads = [read_all(setting.terms, facts, state.tail[:upto]) for upto in range(len(state.tail) + 1)]
-    for upto in range(holder.read, len(reads)):
+    holder = state.holders[place]
+    reads = [_seen(setting, state, name, upto) for upto in range(len(state.tail) + 1)]
+    for upto in range(holder.read, len(reads) if not reads[-1].ended else 0):
         for instance, _ in reads[upto].runs:
             for act in acts(setting, state, place, name, instance, reads[upto], upto):
                 served = state.served | {(name, instance)}
                 told = holder._replace(read=upto, pending=(*holder.pending, act))
                 after = _put(state._replace(served=served), place, told)
+                if "at the end" in setting.without:
+                    after = after._replace(placed=tuple(sorted((*state.placed, (name, upto, act)))))
                 yield f"{name}, having read {upto} of {len(state.tail)}: {_told(act)}", _settled(setting, after)
     for upto in range(holder.read, len(reads)):
         if reads[upto].counter > holder.taken:
-            yield f"{name} takes record {holder.taken}", take(setting, state, place, upto)
+            yield f"{name} takes record {holder.taken}", take(setting, state, place, upto, reads[upto])
             break
-    if "record taken" in setting.without:  # a variant: does not wait until it counts
+    if setting.without & {"counting first", "give once it counts"}:  # variants: takes what does not count yet
         for upto in range(holder.read, len(reads)):
             for _, run in reads[upto].runs:
-                if run.record is not None and run.c == holder.taken:
-                    early = reads[upto]._replace(counting=(*reads[upto].counting, run.record))
-                    yield f"{name} takes {run.record} early", take(setting, state, place, upto, early)
+                if run.record is not None and (holder.taken, run.record) not in holder.results:
+                    yield f"{name} takes {run.record} early", take(setting, state, place, upto, reads[upto], run.record)
     for c, record in holder.results:
-        facts = reads[holder.read]
+        facts = reads[holder.read]  # it took the record there, or has read further
         if may_give(setting, facts, record):
             results = tuple(each for each in holder.results if each != (c, record))
             after = state._replace(given=state.given | {(name, c, record)})
@@ -211,14 +220,16 @@ def acts(
     setting: Setting, state: State, place: int, name: str, instance: str, facts: Facts, upto: int
 ) -> list[tuple[Leaf, ...]]:
     """What a holder that has read so far would say now to release its keys and share to an instance (6.4)."""
-    holder = state.holders[place]
+    run, holder = facts.run(instance), state.holders[place]
+    if run is None or run.over or run.c != facts.counter:
+        return []
     unread = [leaf for leaf in state.tail[upto:] if leaf[0] in ("key", "share") and leaf[1] == name]
     unread += [leaf for act in holder.pending for leaf in act]
     judged = facts if "pending" in setting.without else read_all(setting.terms, facts, tuple(unread))
+    if "no other live" in setting.without:
+        judged = judged._replace(order=())
     if not may_release(judged, instance) or not _challenged(setting, state, facts, name, instance):
         return []
-    run = facts.run(instance)
-    assert run is not None
     already = {*unread, *(("key", name, instance, run.c, delivery) for delivery in run.keys)}
     already |= {("share", name, instance, run.c)} if name in run.shares else set()
     due = [leaf for leaf in release_of(setting, facts, name, instance) if leaf not in already]
@@ -250,7 +261,7 @@ def may_release(facts: Facts, instance: str) -> bool:
 
 def _challenged(setting: Setting, state: State, facts: Facts, name: str, instance: str) -> bool:
     """Whether the evidence names a challenge of this holder that has served no other instance (6.2)."""
-    if setting.reuse:
+    if setting.reuse or "no other live" in setting.without:
         return True
     run = facts.run(instance)
     assert run is not None
@@ -269,25 +280,36 @@ def release_of(setting: Setting, facts: Facts, name: str, instance: str) -> tupl
     return (*keys, *([("share", name, instance, run.c)] if shared else []))
 
 
-def take(setting: Setting, state: State, place: int, upto: int, seen: Facts | None = None) -> State:
-    """Take the next counting record: store the shares in it, destroy what is older (section 8)."""
+def take(setting: Setting, state: State, place: int, upto: int, facts: Facts, early: str | None = None) -> State:
+    """Take the next counting record: store the shares in it, destroy what is older (section 8).
+
+    Args:
+        early: a record that a variant takes though it does not count.
+    """
     holder = state.holders[place]
-    facts = seen or read_all(setting.terms, state.base, state.tail[:upto])
-    c = holder.taken
-    if "in turn" in setting.without:
-        c = facts.counter - 1
-    record = facts.counting[c]
-    left = _left(facts, record)
+    c = facts.counter - 1 if "in turn" in setting.without else holder.taken
+    record = early or facts.counting[c]
+    left, opens = _left(facts, record), holder.seals_from <= c
     states = holder.states if "destroy" in setting.without else ()
-    results = ((c, record),) if "result" in left and holder.seals_from <= c else ()
     after = holder._replace(
         read=upto,
-        taken=c + 1,
-        seals_from=holder.seals_from if "destroy seals" in setting.without else c + 1,
-        states=states + (((c + 1, record),) if "state" in left and holder.seals_from <= c else ()),
-        results=tuple(each for each in holder.results if each[1] != record) + results,
+        taken=c if "give once it counts" in setting.without else c + 1,
+        seals_from=holder.seals_from if early or "destroy seals" in setting.without else c + 1,
+        states=states + (((c + 1, record),) if "state" in left and opens else ()),
+        results=tuple(sorted({*holder.results, *([(c, record)] if "result" in left and opens else [])})),
     )
     return _settled(setting, _put(state, place, after))
+
+
+def _seen(setting: Setting, state: State, name: str, upto: int) -> Facts:
+    """What a holder that has read so far takes the log to say."""
+    if "at the end" not in setting.without:
+        return read_all(setting.terms, state.base, state.tail[:upto])
+    leaves: list[Leaf] = []  # a variant: its own releases stand where the log ended when it sent them
+    for place in range(upto + 1):
+        leaves += [leaf for who, at, act in state.placed if (who, at) == (name, place) for leaf in act]
+        leaves += state.tail[place:upto][:1]
+    return read_all(setting.terms, state.base, tuple(leaves))
 
 
 def _left(facts: Facts, record: str) -> set[str]:
@@ -299,7 +321,7 @@ def _left(facts: Facts, record: str) -> set[str]:
 
 def may_give(setting: Setting, facts: Facts, record: str) -> bool:
     """Whether a holder may give the consumers its share of a result (section 7)."""
-    counts = record in facts.counting or "counting first" in setting.without
+    counts = record in facts.counting or "give once it counts" in setting.without
     return counts and not facts.ended and record not in facts.stopped
 
 
@@ -335,6 +357,8 @@ def _settled(setting: Setting, state: State) -> State:
     A holder reads on where that forbids it nothing (see `_reads_on`). What all have read is no longer a sequence.
     What can have no effect any more is forgotten.
     """
+    if "at the end" in setting.without:
+        return state
     reads = [state.base]
     for leaf in state.tail:
         reads.append(read(setting.terms, reads[-1], leaf))
@@ -355,7 +379,7 @@ def _settled(setting: Setting, state: State) -> State:
         tail=state.tail[first:],
         holders=tuple(holders),
         asked=frozenset((who, name) for who, name in state.asked if name in alive),
-        served=frozenset((who, name) for who, name in state.served if name in alive),
+        served=frozenset((who, name) for who, name in state.served if name in alive or "renewal" in setting.without),
         keeping=frozenset(record for record in state.keeping if record in alive),
         has=frozenset(record for record in state.has if record in alive or record == facts.state),
     )
@@ -368,15 +392,19 @@ def _reads_on(setting: Setting, state: State, place: int, name: str, reads: list
     others do comes later in the log, and its own acts and spent challenges only take away.
     """
     holder, before, after = state.holders[place], reads[upto], reads[upto + 1]
+    if "shortcuts" in setting.without:
+        return False
     if state.tail[upto][0] == "evidence":
         return True
     stops = before.stopped != after.stopped or before.ended != after.ended
+    if after.ended and not (holder.results or before.counter > holder.taken):
+        return True
     if stops and (holder.results or before.counter > holder.taken):
         return False  # it may still give a share of a result that it will not give then
     if not stops and before.counting == after.counting and before.order == after.order and _over_of(before) == _over_of(after):
         return True
-    if setting.without:
-        return False
+    if setting.without & {"forever", "counting first", "give once it counts"}:
+        return False  # of these variants it is not true
     return not any(acts(setting, state, place, name, instance, before, upto) for instance, _ in before.runs)
 
 
