@@ -126,7 +126,9 @@ def read(terms: Terms, facts: Facts, leaf: Leaf) -> Facts:
         return facts._replace(ended=True)
     if type == "successor" and by in terms.approvers:
         named = facts.successors | {(by, about[0])}
-        return facts._replace(successors=named, ended=facts.ended or all((who, about[0]) in named for who in terms.approvers))
+        return facts._replace(
+            successors=named, ended=facts.ended or all((who, about[0]) in named for who in terms.approvers)
+        )
     return facts
 
 
@@ -211,7 +213,8 @@ def _over(terms: Terms, facts: Facts, instance: str) -> Facts:
     if run is None:
         return facts
     if "forever" in terms.without and facts.counting and facts.counting[-1] == instance:
-        return facts._replace(counting=facts.counting[:-1], state=None)  # a variant: an abandon undoes what counted
+        # a variant: an abandon undoes what counted
+        return facts._replace(counting=facts.counting[:-1], state=None, answered=facts.answered - {run.request})
     if run.over:
         return facts
     facts = _with(facts, instance, Run(run.request, run.c, over=True))

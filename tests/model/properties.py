@@ -5,7 +5,6 @@ from functools import lru_cache
 from model.log import has_keys
 from model.protocol import (
     ABANDON,
-    KEEPER,
     Setting,
     State,
     end,
@@ -53,7 +52,13 @@ def one_computes(setting: Setting, state: State) -> bool:
     Not so where liars fill up what is needed: see the tests.
     """
     facts = end(setting, state)
-    return sum(not run.over and bool(run.keys | run.shares) and has_keys(setting.terms, facts, run) for _, run in facts.runs) <= 1
+    return (
+        sum(
+            not run.over and bool(run.keys | run.shares) and has_keys(setting.terms, facts, run)
+            for _, run in facts.runs
+        )
+        <= 1
+    )
 
 
 def state_is_readable(setting: Setting, state: State) -> bool:
@@ -92,9 +97,7 @@ def past_is_sealed(setting: Setting, state: State) -> bool:
     too, count as seized.
     """
     taken = min(holder.taken for holder in state.holders)
-    return not any(
-        holder.seals_from < taken or any(c < taken for c, _ in holder.states) for holder in state.holders
-    )
+    return not any(holder.seals_from < taken or any(c < taken for c, _ in holder.states) for holder in state.holders)
 
 
 def has_a_way_forward(setting: Setting, state: State) -> bool:

@@ -108,7 +108,10 @@ def _instances(setting: Setting, state: State, facts: Facts) -> Iterator[Move]:
     if born < len(setting.instances):
         for name, _ in facts.requests:
             if name not in facts.answered:
-                yield f"evidence of {setting.instances[born]} for {name}", show_evidence(setting, state, setting.instances[born], name)
+                yield (
+                    f"evidence of {setting.instances[born]} for {name}",
+                    show_evidence(setting, state, setting.instances[born], name),
+                )
     for name, run in facts.runs:
         sends = live(facts) == name or setting.lying_keeper  # whose `kept` may give a void record a meaning somewhere
         if sends and not run.over and not run.recorded and has_keys(setting.terms, facts, run):
@@ -126,7 +129,9 @@ def show_evidence(setting: Setting, state: State, name: str, request: str) -> St
         if all(_over(facts, other) for _, other in mine) and "renewal" not in setting.without:
             served -= mine  # a new challenge, since the instance it served is over
             if mine:
-                asked -= {(who, other) for who, other in asked if who == holder and _same_request(facts, other, request)}
+                asked -= {
+                    (who, other) for who, other in asked if who == holder and _same_request(facts, other, request)
+                }
             mine = set()
         if not mine:
             asked.add((holder, name))
@@ -401,7 +406,12 @@ def _reads_on(setting: Setting, state: State, place: int, name: str, reads: list
         return True
     if stops and (holder.results or before.counter > holder.taken):
         return False  # it may still give a share of a result that it will not give then
-    if not stops and before.counting == after.counting and before.order == after.order and _over_of(before) == _over_of(after):
+    if (
+        not stops
+        and before.counting == after.counting
+        and before.order == after.order
+        and _over_of(before) == _over_of(after)
+    ):
         return True
     if setting.without & {"forever", "counting first", "give once it counts"}:
         return False  # of these variants it is not true
