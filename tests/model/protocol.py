@@ -150,8 +150,9 @@ def _host(setting: Setting, state: State, facts: Facts) -> Iterator[Move]:
     for name, run in facts.runs:
         if run.record is not None and run.record not in state.has and not setting.lying_keeper:
             yield f"keeping {name}", keep(setting, state, run.record)
-        if setting.lying_keeper and run.recorded and not run.over and not run.kept:
-            yield f"lying kept of {name}", log(setting, state, ("kept", KEEPER, name))
+        lie = ("kept", KEEPER, name)
+        if setting.lying_keeper and run.recorded and not run.over and not run.kept and lie not in state.tail:
+            yield f"lying kept of {name}", log(setting, state, lie)
     if not setting.calm:
         yield "withdrawal", log(setting, state, WITHDRAW)
     if setting.stops:

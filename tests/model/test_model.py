@@ -102,7 +102,6 @@ def test_without_a_rule_the_checks_fail(setting: Setting, rule: str, broken: str
     assert found.broken == broken
 
 
-@pytest.mark.slow
 def test_a_keeper_that_lies_opens_no_second_result() -> None:
     checks = {name: SAFE[name] for name in ("one_result", "only_what_counts", "one_line")}
     assert explore(ONE_REPORT, checks, most=50_000).broken is None
