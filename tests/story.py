@@ -372,7 +372,7 @@ class Story:
             "c": instance.c,
             "deliveries": deliveries,
             "evidence": instance.evidence.id,
-            "releases": [instance.releases[id].id for id in deliveries if id in instance.releases],
+            "releases": sorted(instance.releases[id].id for id in deliveries if id in instance.releases),
             "measurement": builders.SOURCE,
             "statistic": task.statistic,
             "version": 1,

@@ -534,7 +534,7 @@ def test_a_second_record_is_refused() -> None:
         pytest.param({"statistic": "leaks"}, "another statistic", id="another statistic"),
         pytest.param({"parameters": {"areas": []}}, "other parameters", id="other parameters"),
         pytest.param({"rules": {}}, "other release rules", id="no rules"),
-        pytest.param({"shares": {}}, "not shared among the holders", id="no shares"),
+        pytest.param({"shares": {}}, "results without shares", id="no shares"),
         pytest.param({"c": 7}, "a key-release to an instance that is over", id="another counter"),
         pytest.param({"releases": []}, "other key-releases", id="no releases named"),
         pytest.param({"evidence": "0" * 64}, "of another run", id="other evidence"),

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa, mlkem, x25519
 
-from sealstat.agreement.model import Agreement, Task
+from sealstat.agreement.model import PERIOD_KEYS, Agreement, Task
 from sealstat.agreement.periods import seconds
 from sealstat.crypto import canonical
 from sealstat.crypto.cards import HostCard, PartyCard, SealingKey, SigningKeys, Validity, WitnessCard, unb64
@@ -42,8 +42,15 @@ class Statistic(Protocol):
         """The schema that each input wants, by input name."""
 
     @property
+    def day(self) -> str | None:
+        """The input that is delivered for each day of a report; None if it has no state."""
+
+    @property
     def tables(self) -> Mapping[str, str | None]:
         """The column that counts contributors in each output table; None where there is none."""
+
+    def missing_inputs(self, given: Collection[str], parameters: Mapping[str, Any]) -> list[str]:
+        """The inputs that these parameters need and that are not given."""
 
     def parameter_problems(self, parameters: dict[str, Any]) -> list[str]:
         """What is wrong with the parameters; a sentence about one begins with its name and a colon."""
@@ -60,6 +67,9 @@ class Catalogue(Protocol):
 
     def identifier(self, schema: str) -> tuple[str, int] | None:
         """The column that must become a pseudonym before a table of this schema is sealed, and how much of it stays."""
+
+    def by_period_key(self, schema: str) -> bool:
+        """Whether it becomes one under a key that an enclave draws, before the file is made."""
 
 
 class UnsoundAgreementError(ValueError):
@@ -278,6 +288,7 @@ def _pseudonyms(agreement: Agreement) -> Iterator[Finding]:
             yield place, f"there is no {dataset.pseudonym} under pseudonyms: describe it there, or correct the name"
             continue
         providers[dataset.pseudonym].add(dataset.provider)
+        yield from _drawing(agreement, name, dataset.pseudonym)
         sharers = agreement.pseudonyms[dataset.pseudonym].shared_by
         if dataset.provider in agreement.parties and dataset.provider not in sharers:
             yield place, f"{dataset.provider} is not among those who share the key of {dataset.pseudonym}: add it there"
@@ -289,6 +300,22 @@ def _pseudonyms(agreement: Agreement) -> Iterator[Finding]:
                     f"pseudonyms.{name}.shared_by.{index}",
                     f"{sharer} would hold the key of the pseudonyms but provides no dataset that uses it: leave it out",
                 )
+
+
+def _drawing(agreement: Agreement, dataset: str, group: str) -> Iterator[Finding]:
+    """A key that an enclave draws is for one provider, and drawn by a task for just that dataset."""
+    terms, place = agreement.pseudonyms[group], f"pseudonyms.{group}"
+    if terms.drawn_by is None:
+        return
+    drawing = agreement.tasks.get(terms.drawn_by)
+    if drawing is None or drawing.statistic != PERIOD_KEYS:
+        yield f"{place}.drawn_by", f"there is no task {terms.drawn_by} that computes {PERIOD_KEYS}: describe it"
+    elif list(drawing.inputs.values()) != [dataset]:
+        yield f"{place}.drawn_by", f"the task {terms.drawn_by} must have {dataset} as its one input"
+    if len(terms.shared_by) != 1:
+        yield f"{place}.shared_by", "a key that an enclave draws is for one provider: name that one alone"
+    if agreement.datasets[dataset].period != "day":
+        yield f"datasets.{dataset}.period", "pseudonyms whose key an enclave draws are for a day: deliver by day"
 
 
 # --- tasks ------------------------------------------------------------------------------------------------------
@@ -307,6 +334,7 @@ def _tasks(agreement: Agreement) -> Iterator[Finding]:
                     "name a keeper outside that house"
                 ),
             )
+        yield from _report(agreement, task, place)
         for parameter in task.open_parameters:
             if parameter in task.parameters:
                 yield f"{place}.open_parameters", f"{parameter} is open and fixed at once: choose one"
@@ -316,6 +344,35 @@ def _tasks(agreement: Agreement) -> Iterator[Finding]:
                 yield f"{at}.minimum_part", "a part's minimum above the whole's: no table could meet it"
             if release.complementary and release.minimum == 1 and (release.minimum_part or 1) == 1:
                 yield f"{at}.complementary", "nothing is ever suppressed with a minimum of 1: raise the minimum"
+
+
+def _report(agreement: Agreement, task: Task, place: str) -> Iterator[Finding]:
+    """What a task with state, or one that draws keys, must and must not have."""
+    if task.statistic == PERIOD_KEYS:
+        if len(task.inputs) != 1:
+            yield f"{place}.inputs", "a task that draws keys is for one dataset: name that one"
+        if not any(
+            group.drawn_by and agreement.tasks.get(group.drawn_by) is task for group in agreement.pseudonyms.values()
+        ):
+            yield place, "no pseudonyms say drawn_by: this task, so nobody needs its keys: leave it out"
+        for name in ("parameters", "releases", "open_parameters", "report"):
+            if getattr(task, name):
+                yield f"{place}.{name}", f"a task that draws keys has no {name}: leave it out"
+        return
+    if not task.releases:
+        yield f"{place}.releases", "nobody receives a table of this task: name who receives which"
+    if task.report is None:
+        return
+    if task.runs_per_period != 1:
+        yield f"{place}.runs_per_period", "a report is made once, since its days are forgotten with it: write 1"
+    wanted = "month" if task.report == "month" else "range"
+    for name, dataset in task.inputs.items():
+        terms = agreement.datasets.get(dataset)
+        if terms is not None and terms.period not in ("day", wanted):
+            yield (
+                f"{place}.inputs.{name}",
+                f"{dataset} comes by {terms.period}: expected day, or {wanted} as the report",
+            )
 
 
 def _inputs(agreement: Agreement, task: Task, place: str) -> Iterator[Finding]:
@@ -336,7 +393,7 @@ def _inputs(agreement: Agreement, task: Task, place: str) -> Iterator[Finding]:
     )
     for name, dataset in known.items():
         given = agreement.datasets[dataset]
-        if given.period != first.period:
+        if given.period != first.period and task.report is None:
             yield (
                 f"{place}.inputs.{name}",
                 f"one run is for one period, but {dataset} comes by {given.period} and others by {first.period}",
@@ -436,8 +493,11 @@ def _statistics(agreement: Agreement, catalogue: Catalogue) -> Iterator[Finding]
         if dataset.table not in schemas:
             yield f"datasets.{name}.schema", f"there is no schema {dataset.table}: known are {_listed(schemas)}"
         else:
-            yield from _identifier_fits(agreement, name, catalogue.identifier(dataset.table))
+            by_period_key = catalogue.by_period_key(dataset.table)
+            yield from _identifier_fits(agreement, name, catalogue.identifier(dataset.table), by_period_key)
     for name, task in agreement.tasks.items():
+        if task.statistic == PERIOD_KEYS:
+            continue
         statistic = catalogue.statistic(task.statistic)
         if statistic is None:
             yield f"tasks.{name}.statistic", f"there is no statistic {task.statistic}: see `sealstat statistic list`"
@@ -445,7 +505,9 @@ def _statistics(agreement: Agreement, catalogue: Catalogue) -> Iterator[Finding]
             yield from _task_fits(agreement, task, statistic, f"tasks.{name}")
 
 
-def _identifier_fits(agreement: Agreement, name: str, identifier: tuple[str, int] | None) -> Iterator[Finding]:
+def _identifier_fits(
+    agreement: Agreement, name: str, identifier: tuple[str, int] | None, by_period_key: bool
+) -> Iterator[Finding]:
     """What is signed about pseudonyms is what the schema's code does."""
     dataset, place = agreement.datasets[name], f"datasets.{name}.pseudonym"
     group = agreement.pseudonyms.get(dataset.pseudonym or "")
@@ -460,6 +522,9 @@ def _identifier_fits(agreement: Agreement, name: str, identifier: tuple[str, int
             f"pseudonyms.{dataset.pseudonym}",
             f"the schema {dataset.table} keeps {keep} digits of {column}: write {{of: {column}, keep_prefix: {keep}}}",
         )
+    elif group is not None and by_period_key != (group.drawn_by is not None):
+        whose = "an enclave draws: say drawn_by" if by_period_key else "the providers make: leave drawn_by out"
+        yield f"pseudonyms.{dataset.pseudonym}", f"the schema {dataset.table} has pseudonyms under a key that {whose}"
 
 
 def _task_fits(agreement: Agreement, task: Task, statistic: Statistic, place: str) -> Iterator[Finding]:
@@ -469,9 +534,18 @@ def _task_fits(agreement: Agreement, task: Task, statistic: Statistic, place: st
             yield f"{place}.inputs.{name}", f"the statistic has no input {name}: it has {_listed(statistic.inputs)}"
         elif dataset in agreement.datasets and agreement.datasets[dataset].table != wanted:
             yield f"{place}.inputs.{name}", f"the input {name} wants a dataset with the schema {wanted}"
-    for name in statistic.inputs:
-        if name not in task.inputs:
-            yield f"{place}.inputs", f"the input {name} is missing: name a dataset for it"
+    daily = {name for name, dataset in task.inputs.items() if _comes_daily(agreement, dataset)}
+    if statistic.day is None and task.report is not None:
+        yield f"{place}.report", "this statistic takes in no days one after another: leave the report out"
+    elif statistic.day is not None and task.report is None:
+        yield place, "this statistic takes in day after day: say report: month, or report: and a range of days"
+    elif statistic.day is not None and daily != {statistic.day}:
+        yield f"{place}.inputs", f"the input {statistic.day}, and no other, must be a dataset that comes by day"
+    missing = [name for name in statistic.inputs if name not in task.inputs]
+    if not task.open_parameters:  # what a run may still choose could want any input
+        missing = statistic.missing_inputs(task.inputs, task.parameters)
+    for name in missing:
+        yield f"{place}.inputs", f"the input {name} is missing: name a dataset for it"
     for sentence in statistic.parameter_problems(dict(task.parameters)):
         name = sentence.partition(":")[0]
         if name not in task.open_parameters:
@@ -485,6 +559,10 @@ def _task_fits(agreement: Agreement, task: Task, statistic: Statistic, place: st
                 f"{place}.releases.{table}",
                 "no column of this table counts its contributors, so no minimum can be applied: leave it out",
             )
+
+
+def _comes_daily(agreement: Agreement, dataset: str) -> bool:
+    return dataset in agreement.datasets and agreement.datasets[dataset].period == "day"
 
 
 def _listed(names: Collection[str] | Mapping[str, Any]) -> str:

@@ -14,13 +14,13 @@ from hashlib import sha256
 from textwrap import fill
 from typing import Any
 
-from sealstat.agreement.model import Agreement, Dataset, Release, Task
+from sealstat.agreement.model import PERIOD_KEYS, Agreement, Dataset, Pseudonym, Release, Task
 from sealstat.agreement.periods import seconds
 from sealstat.crypto import canonical
 from sealstat.crypto.cards import fingerprint, spoken
 from sealstat.crypto.statement import STATEMENT_LIMIT_BYTES
 
-RENDERER = "sealstat-explain-1"
+RENDERER = "sealstat-explain-2"
 LANGUAGE = "en"
 WIDTH = 88
 
@@ -160,9 +160,55 @@ _SCHEMAS = {
             "date": "the day",
         },
     ),
+    "presence": _Meaning(
+        "One row for each subscriber and square kilometre where the operator's network saw the subscriber on one day, "
+        "and how much.",
+        {
+            "user_id": "a code that stands for the subscriber and is new in every period",
+            "tile_e": "the square kilometre, west to east",
+            "tile_n": "the square kilometre, south to north",
+            "weight_day": "how much the subscriber was there in the whole day",
+            "weight_sub1": "how much in the first part of the day",
+            "weight_sub2": "how much in the second part of the day",
+            "weight_sub3": "how much in the third part of the day",
+        },
+    ),
+    "reference_areas": _Meaning(
+        "One row for each square kilometre of each reference area, such as a town. Nothing in it is about persons.",
+        {
+            "area_id": "the number of the reference area",
+            "tile_e": "the square kilometre, west to east",
+            "tile_n": "the square kilometre, south to north",
+        },
+    ),
+    "census": _Meaning(
+        "One row for each square kilometre where people live.",
+        {
+            "tile_e": "the square kilometre, west to east",
+            "tile_n": "the square kilometre, south to north",
+            "residents": "how many people live there",
+        },
+    ),
 }
 
 _STATISTICS = {
+    "longitudinal": _Meaning(
+        "The usual environment of subscribers, gathered over many days: square kilometres where somebody was often "
+        "enough. How many have each of them in their usual environment, for how many it is the first of all, and what "
+        "share of them also has a given reference area in it; and, if calibrated, the same with subscribers weighted so "
+        "that they stand for the residents of the census. Subscribers without a usual environment are only counted.",
+        {
+            "fingerprint": "subscribers by square kilometre of their usual environment, for the day and its parts",
+            "calibrated_fingerprint": "the same, weighted by the census",
+            "functional_urban_fingerprint": "for each reference area and square kilometre, the share of its "
+            "subscribers who also have a usual place in the area",
+            "calibrated_functional_urban_fingerprint": "the same, weighted by the census",
+            "top_anchors": "subscribers by the square kilometre where they are most",
+            "statistics": "how many subscribers there are, with a usual environment and without one",
+            "quality": "how each day's data look: how many subscribers and rows, how far they lie apart and what they "
+            "weigh, in coarse classes, rounded, small ones hidden",
+        },
+    ),
     "visitors": _Meaning(
         "Foreign visitors in the listed areas, each counted once although many are seen by both operators: how many "
         "either operator saw, how many each saw and how many both saw, so that each operator's true share of the "
@@ -177,13 +223,14 @@ _STATISTICS = {
             "domestic, of unknown country or outside the areas, and how many days it covers",
         },
     ),
+    PERIOD_KEYS: _Meaning("No statistic: an enclave draws the key of a day's pseudonyms.", {}),
 }
 
 # Statistics whose tables show each provider's own figures side by side.
 _SIDE_BY_SIDE = {"visitors": "Each operator's own count stands in it beside the other's."}
 
 _IDENTIFIERS = {
-    "imsi": "Of an IMSI, the first three digits name the home country and the next two or three the network."
+    "imsi": "Of an IMSI, the first three digits name the home country and the next two or three the network.",
 }
 
 
@@ -231,9 +278,13 @@ def _in_short(page: _Page, agreement: Agreement) -> None:
     )
     for name, task in agreement.tasks.items():
         page.item(
-            f"{_and(task.runners, 'or')} may have the task {name} run, {_runs(task)} for each "
-            f"{_PERIODS[_period(agreement, task)]}; {_and(agreement.consumers(name))} "
-            f"{'receives' if len(agreement.consumers(name)) == 1 else 'receive'} protected totals, nobody a list."
+            f"{_and(task.runners, 'or')} may have the task {name} run, {_how_often(agreement, task)}; "
+            + (
+                f"{_and(agreement.consumers(name))} "
+                f"{'receives' if len(agreement.consumers(name)) == 1 else 'receive'} protected totals, nobody a list."
+                if task.releases
+                else "nobody receives a table by it."
+            )
         )
     page.item(
         f"Nothing starts before {_and(agreement.roles.approvers)} {'has' if len(agreement.roles.approvers) == 1 else 'have all'} "
@@ -316,6 +367,9 @@ def _data(page: _Page, agreement: Agreement) -> None:
         _dataset(page, name, dataset)
     for name, group in agreement.pseudonyms.items():
         page.heading(f"How identifiers are replaced: {name}")
+        if group.drawn_by is not None:
+            _drawn(page, group, group.drawn_by)
+            continue
         page.item(
             f"Before anything leaves a provider's house, each {group.of} is replaced by a code of 16 bytes that is "
             f"computed from it with a secret key. {_kept_prefix(group.keep_prefix)} {_IDENTIFIERS.get(group.of, '')}"
@@ -333,6 +387,28 @@ def _data(page: _Page, agreement: Agreement) -> None:
             "The codes are pseudonyms, not anonymous data: a holder of the key could try identifiers one by one. They "
             "leave the house encrypted all the same."
         )
+
+
+def _drawn(page: _Page, group: Pseudonym, task: str) -> None:
+    """Pseudonyms under a key that an enclave draws: the enclave can link the days, nobody else."""
+    provider = _and(group.shared_by)
+    page.item(
+        f"At {provider}, each identifier is first replaced by an inner code, under a key that {provider} alone has and "
+        "that stays the same; then the inner code is encrypted into the day's pseudonym, under a key of that day."
+    )
+    page.item(
+        f"An enclave draws each day's key, by the task {task}, and seals it to {provider}, which destroys it when the day's "
+        "pseudonyms are made. It is never drawn twice."
+    )
+    page.item(
+        "The key is split among the holders as well. They give their shares to an enclave that takes in that day, and "
+        "destroy them when that counts. So an approved enclave, and only that, sees that pseudonyms of two days are one "
+        "subscriber's. It sees no telephone or card number."
+    )
+    page.item(
+        "Inner codes and pseudonyms stand for persons: they are not anonymous data. They leave the house encrypted all the "
+        "same."
+    )
 
 
 def _kept_prefix(length: int) -> str:
@@ -393,8 +469,10 @@ def _tasks(page: _Page, agreement: Agreement) -> None:
                 f"Parameter {label} is OPEN: whoever asks for a run chooses it, within what the statistic allows."
             )
         page.item(f"May be asked for by {_and(task.runners, 'or')}, for a purpose of section 2.")
+        if task.report is not None:
+            _takes_in(page, task)
         page.item(
-            f"{_runs(task).capitalize()} for each {_PERIODS[_period(agreement, task)]} can count. A run that failed or "
+            f"{_how_often(agreement, task).capitalize()} can count. A run that failed or "
             f"was given up, and of which nothing was released, does not use one up. {_comparing(agreement, task)}"
         )
         page.item(
@@ -404,7 +482,30 @@ def _tasks(page: _Page, agreement: Agreement) -> None:
         )
 
 
+def _takes_in(page: _Page, task: Task) -> None:
+    page.item(
+        f"It takes in day after day into an encrypted state, each day once and in any order, and makes one report "
+        f"{'for each month' if task.report == 'month' else 'for ' + str(task.report)}. With the report, or when it is "
+        "cancelled, the state is forgotten."
+    )
+    page.item(
+        "The state holds rows about single subscribers. It lies encrypted with the host and the keepers; section 7 says who "
+        "can open it."
+    )
+
+
+def _how_often(agreement: Agreement, task: Task) -> str:
+    """One run for each what; with state, each day and each report once."""
+    if task.report is not None:
+        return f"once for each day and once for the report of {'a month' if task.report == 'month' else task.report}"
+    return f"{_runs(task)} for each {_PERIODS[_period(agreement, task)]}"
+
+
 def _comparing(agreement: Agreement, task: Task) -> str:
+    if task.report is not None:
+        return "A second report on the same days cannot be had, so nothing can be learnt by comparing two."
+    if task.statistic == PERIOD_KEYS:
+        return "A second key for the same day cannot be had."
     if _period(agreement, task) == "range":
         return "Ranges of days that overlap are not taken, so no two results share a day." + (
             " NOTE: by comparing runs on the same range, more can be learnt than from one."

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sealstat.agreement.periods import Duration
+from sealstat.agreement.periods import Duration, Report, kind_of, report_of
 from sealstat.crypto.cards import Digest, HostCard, Name, PartyCard, Strict, WitnessCard
 
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Action = Literal["run", "ingest", "finish", "cancel", "key"]
+PERIOD_KEYS = "period_keys"  # what a task computes that draws the keys of period pseudonyms
 Share = Annotated[str, Field(pattern=r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$")]  # exact decimal in [0, 1], never a float
 
 
@@ -103,12 +105,13 @@ class Roles(Strict):
 
 
 class Pseudonym(Strict):
-    """How an identifier is replaced before upload, under a key that only these providers hold."""
+    """How an identifier is replaced before upload, under a key of each period."""
 
     of: Identifier
     keep_prefix: Annotated[int, Field(ge=0, le=8)]
     shared_by: Annotated[list[Name], Field(min_length=1, max_length=16)]
     new_key: Literal["each period"]
+    drawn_by: Name | None = None  # the task in which an enclave draws each key; None: the providers make it together
 
 
 class Dataset(Strict):
@@ -146,12 +149,17 @@ class Release(Strict):
 
 
 class Task(Strict):
-    """A statistic that may be run: on what, by whom, under whose locks, for whom."""
+    """A statistic that may be run: on what, by whom, under whose locks, for whom.
+
+    One with ``report`` has state: it takes in day after day, and its tables are of a whole ``month``, or of one range
+    of days. One whose statistic is ``period_keys`` draws keys, and has neither deliveries nor tables.
+    """
 
     statistic: Identifier
     inputs: Annotated[dict[Identifier, Name], Field(min_length=1, max_length=16)]
     parameters: dict[Identifier, Any] = {}
     open_parameters: list[Identifier] = []  # those that the run-request may set
+    report: Report | None = None
     protection: Literal["enclave"]
     runners: Annotated[list[Name], Field(min_length=1, max_length=32)]
     runs_per_period: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -161,7 +169,14 @@ class Task(Strict):
     hold: Literal["none", "owner"] = "none"
     holders: Holders
     keepers: Annotated[list[Name], Field(min_length=1, max_length=32)]
-    releases: Annotated[dict[Identifier, Release], Field(min_length=1, max_length=64)]
+    releases: Annotated[dict[Identifier, Release], Field(max_length=64)] = {}
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """What a run-request may ask of it."""
+        if self.statistic == PERIOD_KEYS:
+            return ("key",)
+        return ("run",) if self.report is None else ("ingest", "finish", "cancel")
 
 
 class SimulatedEnclave(Strict):
@@ -204,6 +219,38 @@ class Agreement(Strict):
     def owners(self, task: str) -> list[str]:
         """The providers of a task's inputs, each once, in order of its inputs."""
         return list(dict.fromkeys(self.datasets[name].provider for name in self.tasks[task].inputs.values()))
+
+    def wanted(self, task: str, action: Action, period: str) -> list[tuple[str, str]]:
+        """The (dataset, period) of every delivery that a run needs, in order of the task's inputs.
+
+        Raises:
+            ValueError: the period is not one for this action.
+        """
+        terms = self.tasks[task]
+        whole = action in ("finish", "cancel")
+        if whole and (period != terms.report if terms.report != "month" else kind_of(period) != "month"):
+            raise ValueError(f"a report of {task} is for {self._report_words(terms)}, not for {period}")
+        if action in ("ingest", "key") and kind_of(period) != "day":
+            raise ValueError(f"expected a day like 2026-10-31, not {period}")
+        if action == "ingest" and (terms.report is None or report_of(terms.report, period) is None):
+            raise ValueError(f"{period} is no day of the report of {task}")
+        if action in ("cancel", "key"):
+            return []
+        daily = {name for name in terms.inputs.values() if terms.report and self.datasets[name].period == "day"}
+        needed = {"run": set(terms.inputs.values()), "ingest": daily, "finish": set(terms.inputs.values()) - daily}
+        return [(name, period) for name in terms.inputs.values() if name in needed[action]]
+
+    def _report_words(self, task: Task) -> str:
+        return "a month like 2026-10" if task.report == "month" else str(task.report)
+
+    def drawing_task(self, dataset: str) -> str | None:
+        """The task that draws the period keys of a dataset's pseudonyms; None if no enclave does."""
+        group = self.datasets[dataset].pseudonym
+        return self.pseudonyms[group].drawn_by if group else None
+
+    def linkage_group(self, dataset: str) -> str | None:
+        """The pseudonyms of a dataset whose key its providers make together; None if it has no such."""
+        return None if self.drawing_task(dataset) else self.datasets[dataset].pseudonym
 
     def consumers(self, task: str) -> list[str]:
         """All who receive at least one table of a task, sorted."""

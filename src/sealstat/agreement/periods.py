@@ -48,6 +48,24 @@ def days(period: str) -> tuple[date, date]:
     return first, last
 
 
+def report_of(report: str, day: str) -> str | None:
+    """The report period that a day belongs to, where reports are by ``month`` or over one range; None outside it.
+
+    >>> report_of("month", "2026-10-31"), report_of("2026-10-01/2026-10-10", "2026-10-31")
+    ('2026-10', None)
+    """
+    if report == "month":
+        return day[:7]
+    first, last = days(report)
+    return report if first <= date.fromisoformat(day) <= last else None
+
+
+def each_day(period: str) -> list[str]:
+    """Every day of a period, in order."""
+    first, last = days(period)
+    return [(first + timedelta(n)).isoformat() for n in range((last - first).days + 1)]
+
+
 def seconds(duration: str) -> int:
     """A duration in seconds.
 
@@ -70,10 +88,19 @@ def _checked_period(period: str) -> str:
     return period
 
 
+def _checked_report(report: str) -> str:
+    if report != "month" and kind_of(report) != "range":
+        raise ValueError("expected month, or a range of days like 2026-10-01/2026-10-10")
+    if report != "month":
+        days(report)
+    return report
+
+
 def _checked_duration(duration: str) -> str:
     seconds(duration)
     return duration
 
 
 Period = Annotated[str, Field(max_length=21), AfterValidator(_checked_period)]
+Report = Annotated[str, Field(max_length=21), AfterValidator(_checked_report)]
 Duration = Annotated[str, Field(max_length=8), AfterValidator(_checked_duration)]

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 
 from sealstat.agreement import statements as body
-from sealstat.agreement.model import Agreement, Task
-from sealstat.agreement.periods import days, kind_of
+from sealstat.agreement.model import Agreement, Holders, Task
+from sealstat.agreement.periods import days, kind_of, report_of
 from sealstat.crypto import statement as envelopes
 from sealstat.crypto.cards import PartyCard, SigningKeys, Strict, fingerprint
 from sealstat.crypto.errors import CryptoError, MalformedError
@@ -56,7 +56,8 @@ class Instance:
     evidence: Entry[body.EnclaveEvidence]
     request: Entry[body.RunRequest]
     c: int
-    releases: dict[str, Entry[body.KeyRelease]] = field(default_factory=dict)  # by delivery
+    releases: dict[str, Entry[body.KeyRelease]] = field(default_factory=dict)  # by owners: by delivery, or consent
+    shares: dict[str, dict[str, Entry[body.KeyRelease]]] = field(default_factory=dict)  # by holders, of what: by name
     record: Entry[body.RunRecord] | None = None
     over: bool = False
 
@@ -68,15 +69,23 @@ class Instance:
     @property
     def first_release(self) -> int | None:
         """The leaf of the first key-release to it, which decides who is live."""
-        return min((entry.index for entry in self.releases.values()), default=None)
+        return min((entry.index for entry in self.all_releases), default=None)
+
+    @property
+    def all_releases(self) -> list[Entry[body.KeyRelease]]:
+        """What owners and holders gave it, in no order."""
+        return [*self.releases.values(), *(entry for given in self.shares.values() for entry in given.values())]
 
 
 @dataclass(slots=True)
 class TaskState:
-    """Counter and records of one task; both go on over versions of the agreement."""
+    """Counter, records and state of one task; they go on over versions of the agreement."""
 
     counter: int = 0
     counting: list[str] = field(default_factory=list)  # ids of the records that count, by c
+    state: str | None = None  # the record that left the newest; none before the first day, after a report or a cancel
+    ingested: list[str] = field(default_factory=list)  # the days that are in it, in the order they came
+    forgotten: set[str] = field(default_factory=set)  # the holders who said that their share of its key is gone
 
 
 @dataclass(slots=True)
@@ -97,8 +106,13 @@ class DeliveryState:
 class View:
     """All that follows from the leaves read so far about one agreement and those it supersedes."""
 
-    def __init__(self, chain: Iterable[Statement]) -> None:
-        """Start at leaf 0 with the agreement and its predecessors, newest first, each already checked by its id."""
+    def __init__(self, chain: Iterable[Statement], *, partial: bool = False) -> None:
+        """Start at leaf 0 with the agreement and its predecessors, newest first, each already checked by its id.
+
+        Args:
+            partial: only some runs' statements will be read, as a proof shows them: what lies before is taken on trust.
+        """
+        self.partial = partial
         self.chain: dict[str, Agreement] = {}
         for statement in chain:
             agreement = body.parse_body(statement)
@@ -129,6 +143,7 @@ class View:
         self.challenges: dict[str, Entry[body.Challenge]] = {}
         self.instances: dict[str, Instance] = {}
         self.tasks: dict[str, TaskState] = {}
+        self.period_keys: dict[tuple[str, str], str] = {}  # the record that drew it, by dataset and period
         self.records: dict[str, tuple[Entry[body.RunRecord], Instance]] = {}
         self.kept: dict[str, set[str]] = {}
         self.result_releases: dict[str, dict[str, Entry[body.ResultRelease]]] = {}
@@ -277,7 +292,11 @@ class View:
         _require(dataset.provider == entry.by, "a delivery by somebody who is not its provider")
         _require(said.table == dataset.table, "a delivery under another schema than the agreement's")
         _require(kind_of(said.period) == dataset.period, "a delivery for another kind of period")
-        _require((said.linkage_check is None) == (dataset.pseudonym is None), "a delivery with the wrong linkage check")
+        linked = self.terms(entry).linkage_group(said.dataset) is not None
+        _require((said.linkage_check is not None) == linked, "a delivery with the wrong linkage check")
+        drawing = self.terms(entry).drawing_task(said.dataset)
+        drawn = drawing is None or (said.dataset, said.period) in self.period_keys
+        _require(drawn or self.partial, "a delivery under pseudonyms whose key was not drawn")
         for what, value in (("rows", said.rows), ("size", said.size)):
             _require((value is not None) == (what in dataset.listed), f"a delivery lists {what} against the agreement")
         overlapping = self.overlapping(said.dataset, said.period, entry.agreement)
@@ -290,10 +309,29 @@ class View:
         self.deliveries[entry.id] = DeliveryState(entry)
 
     def _on_expiry(self, entry: Entry[body.Expiry]) -> None:
+        if entry.body.delivery is None:
+            self._forget_state(entry)
+            return
         delivery = _known(self.deliveries.get(entry.body.delivery), "an expiry of an unknown delivery")
         _same_agreement(entry, delivery.entry)
         _require(delivery.entry.by == entry.by, "an expiry of somebody else's delivery")
         delivery.expired = True
+
+    def _forget_state(self, entry: Entry[body.Expiry]) -> None:
+        """A holder's share of a state's key is gone; with too few left, so is the state: the next day begins anew."""
+        name = entry.body.task or ""
+        task = _known(self.terms(entry).tasks.get(name), "an expiry of the state of an unknown task")
+        left = _known(self.state_record(name), "an expiry of a state where there is none")
+        newest = left.body.state is not None and left.body.state.digest == entry.body.state
+        _require(newest, "an expiry of a state that is not the newest")
+        _require(entry.by in task.holders.of, "an expiry of a state by somebody who holds no share of it")
+        state = self.tasks[name]
+        state.forgotten.add(entry.by)
+        if len(task.holders.of) - len(state.forgotten) < task.holders.threshold:
+            state.state, state.ingested, state.forgotten = None, [], set()
+            for instance in self.instances.values():  # one that had its shares would go on from what nobody counts now
+                if instance.task == name and instance.c == state.counter:
+                    instance.over = True
 
     def _on_deleted(self, entry: Entry[body.Deleted]) -> None:
         _require(entry.by == HOST, "a deletion that the host did not sign")
@@ -306,7 +344,12 @@ class View:
         _require(said.purpose in purposes, "a run-request for a purpose that the agreement does not list")
         closed = set(said.parameters) - set(task.open_parameters)
         _require(not closed, "a run-request sets a parameter that the agreement does not leave open")
-        wanted = [self.in_force(dataset, said.period, entry.agreement) for dataset in task.inputs.values()]
+        _require(said.action in task.actions, "a run-request for something that the task does not do")
+        try:
+            places = terms.wanted(said.task, said.action, said.period)
+        except ValueError as error:
+            raise Void(f"a run-request for the wrong period: {error}") from error
+        wanted = [self.in_force(dataset, period, entry.agreement) for dataset, period in places]
         found = [delivery for delivery in wanted if delivery is not None]
         complete = len(found) == len(wanted) and said.deliveries == [delivery.entry.id for delivery in found]
         _require(complete, "a run-request that does not name the deliveries in force for its period")
@@ -318,7 +361,9 @@ class View:
         request = self._request(entry.body.request)
         _same_agreement(entry, request)
         holder = entry.by in self.task(request).holders.of
-        _require(holder or entry.by in self.terms(request).owners(request.body.task), "a challenge by a bystander")
+        asked = {name for holders in self.needed_shares(request).values() for name in holders.of}
+        asked |= set(self.owners(request))
+        _require(holder or entry.by in asked or self.partial, "a challenge by a bystander")
         _require(holder == (entry.body.seal_to is not None), "a holder's challenge, and only that, has a sealing key")
         self.challenges[entry.id] = entry
 
@@ -337,15 +382,28 @@ class View:
 
     def _on_key_release(self, entry: Entry[body.KeyRelease]) -> None:
         instance = _known(self.instances.get(entry.body.instance), "a key-release ahead of its instance's evidence")
-        delivery = _known(self.deliveries.get(entry.body.delivery), "a key-release of an unknown delivery")
-        _same_agreement(entry, instance.request)
-        _require(delivery.entry.by == entry.by, "a key-release by somebody who is not the owner")
-        _require(entry.body.request == instance.request.id, "a key-release for another request than the instance's")
-        _require(delivery.entry.id in instance.request.body.deliveries, "a key-release of a delivery not asked for")
+        said, request = entry.body, instance.request
+        _same_agreement(entry, request)
+        _require(said.request == request.id, "a key-release for another request than the instance's")
         # it is nothing where its c is not the counter at its leaf
-        current = entry.body.c == instance.c == self.counter(instance.task)
+        current = said.c == instance.c == self.counter(instance.task)
         _require(current and not instance.over, "a key-release to an instance that is over")
-        instance.releases.setdefault(entry.body.delivery, entry)
+        if said.state is not None or said.period_key is not None:
+            holders = self.needed_shares(request).get(said.of)
+            known = holders is not None or self.partial
+            _require(known, "a share of a key that the run does not need")
+            names = (
+                holders.of
+                if holders
+                else {name for task in self.terms(entry).tasks.values() for name in task.holders.of}
+            )
+            _require(entry.by in names, "a share of a key by somebody who does not hold it")
+            instance.shares.setdefault(said.of, {}).setdefault(entry.by, entry)
+            return
+        _require(said.of in self.needed_releases(request), "a key-release of a delivery not asked for")
+        owner = self.deliveries[said.delivery].entry.by if said.delivery else entry.by
+        _require(entry.by == owner and owner in self.owners(request), "a key-release by somebody who is not the owner")
+        instance.releases.setdefault(said.of, entry)
 
     def _on_run_record(self, entry: Entry[body.RunRecord]) -> None:
         said, instance = entry.body, _known(self.instances.get(entry.by), "a run-record by no instance")
@@ -353,14 +411,35 @@ class View:
         _require(instance.record is None, "a run-record that is not the first of its instance")
         instance.record = entry
         _require(self.live(instance.task) is instance, "a run-record of an instance that is not live")
-        needed = instance.request.body.deliveries
-        _require(all(id in instance.releases for id in needed), "a run-record without the key of every owner")
-        bound = (instance.request.id, instance.c, needed, instance.evidence.id)
+        request = instance.request
+        needed, shared = self.needed_releases(request), self.needed_shares(request)
+        _require(all(of in instance.releases for of in needed), "a run-record without the key of every owner")
+        bound = (request.id, instance.c, request.body.deliveries, instance.evidence.id)
         _require((said.request, said.c, said.deliveries, said.evidence) == bound, "a run-record of another run")
-        released = [instance.releases[id].id for id in needed]
-        _require(said.releases == released, "a run-record that names other key-releases")
+        named = set(said.releases)
+        owners, released = {instance.releases[of].id for of in needed}, {each.id for each in instance.all_releases}
+        listed = owners <= named <= released and said.releases == sorted(named)
+        _require(listed, "a run-record that names other key-releases")
+        for of, holders in shared.items():
+            used = sum(entry.id in named for entry in instance.shares.get(of, {}).values())
+            _require(used >= holders.threshold, "a run-record without the shares of enough holders")
+        self._check_form(request, said)
         self.records[entry.id] = (entry, instance)
         self._settle(entry.id)
+
+    def _check_form(self, request: Entry[body.RunRequest], said: body.RunRecord) -> None:
+        """A record leaves behind what its action leaves: tables, a state, a key, or nothing."""
+        left = {"run": {"outputs"}, "ingest": {"state"}, "finish": {"outputs"}, "cancel": set(), "key": {"key"}}
+        names = {"outputs": said.outputs, "state": said.state, "key": said.key}
+        _require(
+            {name for name, value in names.items() if value} == left[request.body.action], "a record of the wrong form"
+        )
+        _require(
+            bool(said.shares) == bool(said.outputs), "a record with shares of no result, or results without shares"
+        )
+        if said.key is not None:
+            inputs = self.task(request).inputs.values()
+            _require(said.key.dataset in inputs, "a key that was drawn for another dataset")
 
     def _on_refusal(self, entry: Entry[body.Refusal]) -> None:
         instance, of = self.instances.get(entry.by), entry.body.of
@@ -431,7 +510,9 @@ class View:
     def _settle(self, id: str) -> None:
         """Let a record count, if at this leaf it does: kept by all needed, still live, no withdrawal before."""
         record, instance = self.records[id]
-        needed = set(self.terms(record).needed_keepers(instance.task))
+        said = instance.request.body
+        named = record.body.outputs or record.body.state  # a record that names no ciphertext counts from its own leaf
+        needed = set(self.terms(record).needed_keepers(instance.task)) if named else set()
         if needed - self.kept.get(id, set()) or self.live(instance.task) is not instance:
             return
         if record.agreement in self.withdrawals or self.superseded(record.agreement):
@@ -439,6 +520,11 @@ class View:
         state = self.tasks.setdefault(instance.task, TaskState())
         state.counter += 1
         state.counting.append(id)
+        state.state = id if record.body.state is not None else None
+        state.ingested = [*state.ingested, said.period] if said.action == "ingest" else []
+        state.forgotten = set()
+        if record.body.key is not None:
+            self.period_keys.setdefault((record.body.key.dataset, said.period), id)
         for other in self.instances.values():
             if other.task == instance.task and other.c < state.counter:
                 other.over = True
@@ -499,10 +585,47 @@ class View:
         """An instance's refusal of a request, which ends it: the runner may ask anew."""
         return next((entry for entry in self.refusals.get(request, []) if entry.by in self.instances), None)
 
-    def runs_left(self, request: Entry[body.RunRequest]) -> int:
-        """How many more records may count for a request's task and period."""
-        same = [entry for entry in self.requests.values() if _asks_alike(entry, request)]
-        return self.task(request).runs_per_period - sum(self.counting_record(entry.id) is not None for entry in same)
+    def runs_counted(self, task: str, action: str, period: str) -> int:
+        """How many records count for a task, action and period."""
+        return sum(
+            (entry.body.task, entry.body.action, entry.body.period) == (task, action, period)
+            and self.counting_record(entry.id) is not None
+            for entry in self.requests.values()
+        )
+
+    def owners(self, request: Entry[body.RunRequest]) -> list[str]:
+        """Whose key or consent a run needs: the providers of its deliveries, or of what a key is drawn for."""
+        if request.body.action == "key":
+            return self.terms(request).owners(request.body.task)
+        return list(dict.fromkeys(self.deliveries[id].entry.by for id in request.body.deliveries))
+
+    def needed_releases(self, request: Entry[body.RunRequest]) -> list[str]:
+        """Of what owners must give the key to an instance: each delivery; of a run that draws a key, the request."""
+        return [request.id] if request.body.action == "key" else request.body.deliveries
+
+    def needed_shares(self, request: Entry[body.RunRequest]) -> dict[str, Holders]:
+        """Of which keys a run needs shares, and who holds them: the newest state, the keys of pseudonyms."""
+        needed = {}
+        left = self.state_record(request.body.task)
+        if left is not None and left.body.state is not None:
+            needed[left.body.state.digest] = self.task(request).holders
+        for id in request.body.deliveries:
+            said = self.deliveries[id].entry.body
+            drawing, record = self.terms(request).drawing_task(said.dataset), None
+            if drawing is not None:
+                record = self.period_keys.get((said.dataset, said.period))
+            if drawing is not None and record is not None:
+                needed[record] = self.terms(request).tasks[drawing].holders
+        return needed
+
+    def state_record(self, task: str) -> Entry[body.RunRecord] | None:
+        """The record that left a task's newest state, if it has one."""
+        id = self.tasks[task].state if task in self.tasks else None
+        return self.records[id][0] if id is not None else None
+
+    def ingested(self, task: str) -> list[str]:
+        """The days in a task's newest state."""
+        return self.tasks[task].ingested if task in self.tasks else []
 
     def data_refusals_left(self, request: Entry[body.RunRequest]) -> int:
         """How many more runs of a task and period may end in a refusal after a delivery was opened."""
@@ -547,9 +670,36 @@ class View:
         _require(in_force, "a delivery that the request names was replaced or has expired")
         checks = {state.entry.body.linkage_check for state in states} - {None}
         _require(len(checks) <= 1, "the deliveries were not made under one linkage key")
-        _require(self.runs_left(request) > 0, "no run is left for this task and period")
+        self.check_turn(request.agreement, request.body.task, request.body.action, request.body.period)
         _require(self.data_refusals_left(request) > 0, "too many runs of this period ended in a refusal over the data")
         return request
+
+    def check_turn(self, agreement: str, task: str, action: str, period: str) -> None:
+        """Check that it is the turn of an action: a day once and in the report at hand, a report over some day.
+
+        Raises:
+            Void: with the reason.
+        """
+        terms = self.chain[agreement].tasks[task]
+        present = self.ingested(task)
+        report = report_of(terms.report, present[0]) if terms.report and present else None
+        if action == "ingest":
+            assert terms.report is not None
+            mine = report_of(terms.report, period) or ""
+            reported = self.runs_counted(task, "finish", mine)
+            # once, ever: after a report or a cancel its pseudonyms' key is gone with it
+            _require(self.runs_counted(task, "ingest", period) == 0, "the day was taken in already")
+            _require(report in (None, mine), f"the report of {report} is not finished: finish or cancel it first")
+            _require(reported < terms.runs_per_period, f"the report of {mine} was made already")
+        elif action in ("finish", "cancel"):
+            _require(report is not None, "no day was taken in yet")
+            _require(report == period, f"the days taken in are of the report of {report}")
+        elif action == "key":
+            drawn = any((dataset, period) in self.period_keys for dataset in terms.inputs.values())
+            _require(not drawn, "the key of that day was drawn already")
+        if action in ("run", "finish"):
+            left = terms.runs_per_period - self.runs_counted(task, action, period)
+            _require(left > 0, "no run is left for this task and period")
 
     def contributions(self, group: str, period: str) -> dict[str, Entry[body.LinkageShare]]:
         """The linkage shares of a group for a period, by provider."""
@@ -618,7 +768,8 @@ class View:
 
 
 def _asks_alike(one: Entry[body.RunRequest], other: Entry[body.RunRequest]) -> bool:
-    return (one.body.task, one.body.period) == (other.body.task, other.body.period)
+    asks = [(each.body.task, each.body.action, each.body.period) for each in (one, other)]
+    return asks[0] == asks[1]
 
 
 def _same_agreement(entry: Entry[Strict], about: Entry[Strict]) -> None:

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from sealstat.agreement.model import Agreement, Identifier
+from sealstat.agreement.model import Action, Agreement, Identifier
 from sealstat.agreement.periods import Period
+from sealstat.crypto import canonical
 from sealstat.crypto.cards import Base64, Digest, InstanceCard, Name, PartyCard, SealingKey, Strict, first_problem
 from sealstat.crypto.errors import MalformedError
 from sealstat.crypto.statement import Statement
@@ -75,24 +76,44 @@ class Delivery(Strict):
 
 
 class Expiry(Strict):
-    """The owner destroyed the key of a delivery."""
+    """The owner destroyed the key of a delivery; or a holder its share of the key of a task's newest state."""
 
-    delivery: Digest
+    delivery: Digest | None = None
+    state: Digest | None = None
+    task: Name | None = None  # whose state it is
+
+    @model_validator(mode="after")
+    def _of_one_thing(self) -> "Expiry":
+        if (self.delivery is None) == (self.state is None) or (self.state is None) != (self.task is None):
+            raise ValueError("an expiry is of one delivery, or of the state of one task")
+        return self
 
 
 class Deleted(Strict):
-    """The host deleted the ciphertext of a delivery."""
+    """The host deleted the ciphertext of a delivery, or of a state that another one followed."""
 
-    delivery: Digest
+    delivery: Digest | None = None
+    record: Digest | None = None  # that left the state
+
+    @model_validator(mode="after")
+    def _of_one_thing(self) -> "Deleted":
+        if (self.delivery is None) == (self.record is None):
+            raise ValueError("a deletion is of one delivery, or of the state of one record")
+        return self
 
 
 class RunRequest(Strict):
-    """A runner asks for one run of a task over named deliveries."""
+    """A runner asks for one run of a task over named deliveries.
+
+    With state, ``ingest`` takes in a day, ``finish`` reports over a whole report period and forgets, ``cancel``
+    forgets; ``key`` draws the key of a day's pseudonyms.
+    """
 
     task: Name
     period: Period
     purpose: Name
-    deliveries: Annotated[list[Digest], Field(min_length=1, max_length=64)]
+    action: Action = "run"
+    deliveries: Annotated[list[Digest], Field(max_length=64)]
     parameters: dict[Identifier, Any] = {}
     nonce: Nonce
 
@@ -120,13 +141,30 @@ class EnclaveEvidence(Strict):
 
 
 class KeyRelease(Strict):
-    """An owner gives a delivery's key to one instance."""
+    """An owner gives a delivery's key to one instance; a holder its share of a state's key, or of a period key.
+
+    A provider for whom a key is drawn has nothing to give but its consent: its release names none of the three.
+    """
 
     request: Digest
     c: Counter
-    delivery: Digest
     instance: Digest
-    sealed: Base64
+    delivery: Digest | None = None
+    state: Digest | None = None  # of the state's ciphertext
+    period_key: Digest | None = None  # the record that drew it
+    sealed: Base64 | None = None
+
+    @model_validator(mode="after")
+    def _of_one_thing(self) -> "KeyRelease":
+        given = [thing for thing in (self.delivery, self.state, self.period_key) if thing is not None]
+        if len(given) > 1 or (self.sealed is None) != (not given):
+            raise ValueError("a key-release gives one thing, sealed, or is a consent and gives nothing")
+        return self
+
+    @property
+    def of(self) -> str:
+        """What it gives access to; of a consent, the request."""
+        return self.delivery or self.state or self.period_key or self.request
 
 
 class Output(Strict):
@@ -146,6 +184,27 @@ class SealedShare(Strict):
     mac: Digest
 
 
+class State(Strict):
+    """A task's new state: its ciphertext, the sealed note beside it, and the shares of its key."""
+
+    parts: Parts
+    about: Digest
+    shares: dict[Name, SealedShare]
+
+    @property
+    def digest(self) -> str:
+        """Of its ciphertext: what the shares of its key are bound to."""
+        return canonical.digest([self.parts.digest, self.about])
+
+
+class DrawnKey(Strict):
+    """The key of a day's pseudonyms, for its provider; and shares of it, for later instances."""
+
+    dataset: Name
+    sealed: Base64
+    shares: dict[Name, SealedShare]
+
+
 class RunRecord(Strict):
     """What an instance did. Nothing in it is derived from data."""
 
@@ -159,8 +218,11 @@ class RunRecord(Strict):
     version: Annotated[int, Field(ge=1)]
     parameters: dict[Identifier, Any]
     rules: dict[Identifier, dict[str, Any]]
-    outputs: Annotated[list[Output], Field(min_length=1, max_length=64)]
-    shares: dict[Name, SealedShare]
+    outputs: Annotated[list[Output], Field(max_length=64)]
+    shares: dict[Name, SealedShare]  # of the result key
+    state: State | None = None
+    key: DrawnKey | None = None
+    told: dict[Name, Base64] = {}  # what became of a delivery, for its provider alone
 
 
 class Refusal(Strict):

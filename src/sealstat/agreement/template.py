@@ -1,6 +1,6 @@
 """The draft to start from: a commented agreement in YAML that answers a lawyer's and an engineer's questions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 
 
@@ -8,7 +8,7 @@ class UnknownDraftError(ValueError):
     """There is no draft for that statistic."""
 
 
-_VISITORS = """\
+_HEAD = """\
 # What the parties write and sign. Edit it, then:
 #   sealstat agreement check FILE      every mistake at once, with its line
 #   sealstat agreement explain FILE    what it means, in plain language: read this before you sign
@@ -17,25 +17,24 @@ _VISITORS = """\
 # Times are 30s, 15m, 12h or 40d. Files are named by their path from this file's folder; what is signed holds
 # their contents, so that nobody can exchange a file afterwards.
 sealstat: 1
-title: Foreign visitors in border areas, operators A and B
+"""
+
+_VERSION = """\
 version: 1                         # a later version counts up, and says  supersedes: sha256:... (the id before it)
 
 # Why the data may be used. Every run names one of these; no other purpose is possible.
-purpose:
-  - id: tourism-statistics
-    text: Monthly counts of foreign visitors in border areas
-    legal_basis: Statistics Act, section 12; data protection impact assessment   # fill in yours
+"""
+
+_VALID = """\
 
 # After the last day no key and no result is released any more.
 valid: {{from: {valid_from}, to: {valid_to}}}          # UTC, both days included
 
 # Who takes part. A card holds public keys alone and comes from `sealstat party card`; have its fingerprint
 # read aloud to you by a voice that you know.
-parties:
-  operator-a: {{card: cards/operator-a.json}}
-  operator-b: {{card: cards/operator-b.json}}
-  ministry:   {{card: cards/ministry.json}}
-  regulator:  {{card: cards/regulator.json}}
+"""
+
+_HOST = """\
 
 # The host stores ciphertexts and the log. It never has a key, and need not be trusted with data.
 host:
@@ -47,6 +46,40 @@ witnesses:                         # each in another house; the quorum must be m
   quorum: {quorum}
   checkpoint_age: 10m              # how old the witnesses' signatures may be: so long may the host hide news
 
+"""
+
+_ENCLAVE = """\
+
+# The computers to which the owners' programs give keys, by what they prove about themselves.
+enclave:
+  accept:                          # the code by its source digest: `sealstat measure` recomputes it
+    - kind: simulated              # TRIALS ONLY: every output and proof says NOT PROTECTED BY HARDWARE
+      root: "{simulated_root}"
+      source: sha256:{source}
+"""
+
+_VISITORS = (
+    _HEAD
+    + """\
+title: Foreign visitors in border areas, operators A and B
+"""
+    + _VERSION
+    + """\
+purpose:
+  - id: tourism-statistics
+    text: Monthly counts of foreign visitors in border areas
+    legal_basis: Statistics Act, section 12; data protection impact assessment   # fill in yours
+"""
+    + _VALID
+    + """\
+parties:
+  operator-a: {{card: cards/operator-a.json}}
+  operator-b: {{card: cards/operator-b.json}}
+  ministry:   {{card: cards/ministry.json}}
+  regulator:  {{card: cards/regulator.json}}
+"""
+    + _HOST
+    + """\
 roles:
   approvers: [operator-a, operator-b, ministry]     # all must sign, and again for every new version; each can end it
   auditors:  [regulator]                            # sees every statement, no data, no result
@@ -92,14 +125,85 @@ tasks:
       by_area:         {{to: [ministry], minimum: {minimum}, minimum_part: 3}}
       by_country_area: {{to: [ministry], minimum: {minimum}, minimum_part: 3, complementary: true}}
       quality:         {{to: [ministry], minimum: {minimum}}}
-
-# The computers to which the owners' programs give keys, by what they prove about themselves.
-enclave:
-  accept:                          # the code by its source digest: `sealstat measure` recomputes it
-    - kind: simulated              # TRIALS ONLY: every output and proof says NOT PROTECTED BY HARDWARE
-      root: "{simulated_root}"
-      source: sha256:{source}
 """
+    + _ENCLAVE
+)
+
+_LONGITUDINAL = (
+    _HEAD
+    + """\
+title: Usual environments of an operator's subscribers, for official statistics
+"""
+    + _VERSION
+    + """\
+purpose:
+  - id: population-statistics
+    text: Where people usually are, by square kilometre and time of day, and how places are linked
+    legal_basis: Statistics Act, section 12; data protection impact assessment   # fill in yours
+"""
+    + _VALID
+    + """\
+parties:
+  operator:  {{card: cards/operator.json}}
+  office:    {{card: cards/office.json}}          # the statistical office
+  regulator: {{card: cards/regulator.json}}
+"""
+    + _HOST
+    + """\
+roles:
+  approvers: [operator, office]                     # both must sign, and again for every new version; each can end it
+  auditors:  [regulator]                            # sees every statement, no data, no result
+  # a party that lost all its keys, the offline ones too, gets a new card if so many agree, after a delay
+  recovery:  {{approvers: [operator, office, regulator], quorum: 2, delay: 7d}}
+
+# How a subscriber's number is replaced before it leaves the house: by an inner code under a key that the operator alone
+# has; and that by a pseudonym under a key of each day, which an enclave draws by the task named here. So an approved
+# enclave can link the days, and nobody else can. See `sealstat pseudonymise --help`.
+pseudonyms:
+  subscribers: {{of: user_id, keep_prefix: 0, shared_by: [operator], new_key: each period, drawn_by: keys}}
+
+# What is delivered, encrypted. keep: after so long the owner's agent destroys the key by itself.
+datasets:
+  days:
+    {{provider: operator, schema: presence, period: day, pseudonym: subscribers, keep: 40d, minimum_rows: {minimum_rows}}}
+  areas:  {{provider: office, schema: reference_areas, period: {period}, keep: 400d}}
+  census: {{provider: office, schema: census, period: {period}, keep: 400d}}
+
+# What may be computed from it. Nothing else can be.
+tasks:
+  keys:
+    statistic: period_keys         # draws the key of a day's pseudonyms, once
+    inputs: {{days: days}}
+    protection: enclave
+    runners: [operator, office]
+    holders: {{of: [operator, office, regulator], threshold: 2}}
+    keepers: [office]
+  usual-environment:
+    statistic: longitudinal        # see `sealstat statistic describe longitudinal`
+    inputs: {{days: days, reference_areas: areas, census: census}}
+    # It takes in each day once, in any order, and makes one report for this period; then the days are forgotten.
+    report: {report}
+    parameters: {{psi: "{psi}", phi: "0.5", calibrate: true}}
+    protection: enclave
+    runners: [operator, office]    # who may ask for a day to be taken in, and for the report
+    release_delay: {release_delay}            # time for an owner to refuse the release, with cause
+    hold: {hold}                     # owner: the owners' agents wait for `sealstat party allow`
+    # The keys of state and results are split. Any two of these three can open a state, or with a recipient a result, so
+    # the third may lose its keys; and a provider alone cannot. Every provider must be among them.
+    holders: {{of: [operator, office, regulator], threshold: 2}}
+    keepers: [office]              # keep the sealed state and results; at least one outside the host's house
+    # Who receives which table. minimum: a figure about fewer subscribers is left out. minimum_part: so is one from which a
+    # smaller part could be told.
+    releases:                      # a table of the statistic that is not listed never leaves
+      fingerprint:                             {{to: [office, operator], minimum: {minimum}, minimum_part: 3}}
+      calibrated_fingerprint:                  {{to: [office], minimum: {minimum}, minimum_part: 3}}
+      functional_urban_fingerprint:            {{to: [office, operator], minimum: {minimum}, minimum_part: 3}}
+      calibrated_functional_urban_fingerprint: {{to: [office], minimum: {minimum}, minimum_part: 3}}
+      top_anchors:                             {{to: [office], minimum: {minimum}}}
+      statistics:                              {{to: [office, operator], minimum: {minimum}, minimum_part: 3}}
+"""
+    + _ENCLAVE
+)
 
 
 def render_template(
@@ -141,15 +245,53 @@ def render_template(
     )
 
 
+def render_longitudinal(
+    *,
+    valid_from: date,
+    valid_to: date,
+    host_url: str,
+    source: str,
+    simulated_root: str,
+    witnesses: Sequence[str] = ("witness-uni", "witness-press", "witness-ngo"),
+    quorum: int = 2,
+    report: str = "month",
+    psi: str = "10",
+    minimum: int = 10,
+    minimum_rows: int = 1000,
+    release_delay: str = "15m",
+    hold: str = "none",
+) -> str:
+    """The longitudinal agreement with these terms filled in; ``report`` is ``month``, or a range of days."""
+    return _LONGITUDINAL.format(
+        valid_from=valid_from,
+        valid_to=valid_to,
+        host_url=host_url,
+        source=source,
+        simulated_root=simulated_root,
+        witness_cards=", ".join(f"cards/{name}.json" for name in witnesses),
+        quorum=quorum,
+        report=report,
+        period="month" if report == "month" else "range",
+        psi=psi,
+        minimum=minimum,
+        minimum_rows=minimum_rows,
+        release_delay=release_delay,
+        hold=hold,
+    )
+
+
+_RENDERERS: dict[str, Callable[..., str]] = {"visitors": render_template, "longitudinal": render_longitudinal}
+
+
 def draft_text(kind: str, *, today: date, source: str) -> str:
     """A commented draft for a statistic, valid for a year from today.
 
     Raises:
         UnknownDraftError: there is no draft for that statistic.
     """
-    if kind != "visitors":
-        raise UnknownDraftError("no draft is called so: expected visitors")
-    return render_template(
+    if kind not in _RENDERERS:
+        raise UnknownDraftError(f"no draft is called so: expected {' or '.join(_RENDERERS)}")
+    return _RENDERERS[kind](
         valid_from=today,
         valid_to=today + timedelta(days=364),
         host_url="https://stats.example:8700",

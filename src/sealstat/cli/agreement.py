@@ -15,7 +15,7 @@ FileOrId = Annotated[str, typer.Argument(metavar="FILE|ID", help="A YAML file, o
 
 
 @app.command(epilog="Example: `sealstat agreement new visitors > agreement.yaml`")
-def new(kind: Annotated[str, typer.Argument(help="The statistic: visitors.")]) -> None:
+def new(kind: Annotated[str, typer.Argument(help="The statistic: visitors or longitudinal.")]) -> None:
     """Print a commented draft to edit."""
     from datetime import UTC, datetime
 

@@ -8,7 +8,20 @@ import sys
 
 import typer
 
-from sealstat.cli import agreement, case, data, demo, log, measure, party, proof, servers, statistic, synthetic
+from sealstat.cli import (
+    agreement,
+    case,
+    data,
+    demo,
+    log,
+    measure,
+    party,
+    proof,
+    pseudonymise,
+    servers,
+    statistic,
+    synthetic,
+)
 from sealstat.cli.shared import no_words
 
 app = typer.Typer(
@@ -23,6 +36,7 @@ app = typer.Typer(
 app.command("demo", epilog="Example: `sealstat demo --out ./demo --rows 100000`")(demo.demo)
 app.add_typer(agreement.app, name="agreement")
 app.add_typer(party.app, name="party")
+app.add_typer(pseudonymise.app, name="pseudonymise")
 app.command("deliver", epilog="Example: `sealstat deliver 91ab0c roamers-a october.csv --period 2026-10`")(data.deliver)
 app.add_typer(data.runs, name="run")
 app.command("fetch", epilog="Example: `sealstat fetch 5be0 --out ./october`")(data.fetch)

@@ -10,7 +10,7 @@ from sealstat.cli.progress import progress
 from sealstat.cli.shared import HomeOption, HostOption, JsonOption, note, show_json
 
 if TYPE_CHECKING:
-    from sealstat.party.runs import Result
+    from sealstat.party.runs import Result, Stage
 
 
 def deliver(
@@ -72,6 +72,10 @@ def start(
     period: Annotated[str, typer.Option(help="2026-10, 2026-10-31 or 2017-05-31/2017-06-06.")],
     purpose: Annotated[str, typer.Option(help="One of the agreement's purposes.")],
     parameter: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, where the agreement leaves it open.")] = None,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Report over the days that are in, and forget them.")
+    ] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Forget the days that are in, without a report.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Ask and return; see `sealstat run show`.")] = False,
     patience: Annotated[float, typer.Option(help="Seconds to wait.")] = 86_400.0,
     silence: Annotated[float, typer.Option(help="Seconds after which a silent enclave is spoken of.")] = 120.0,
@@ -79,7 +83,10 @@ def start(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Ask for a run and wait for its result to be released."""
+    """Ask for a run and wait for its result to be released.
+
+    Of a task that takes in days, a run takes in one; with the last day of its period the report is made by itself.
+    """
     from sealstat.cli.shared import open_home, open_member
     from sealstat.party import runs as running
     from sealstat.party.errors import PartyError
@@ -91,16 +98,28 @@ def start(
         if not separator:
             raise PartyError(f"expected NAME=VALUE, got {pair!r}")
         parameters[name] = value
-    run = running.request(member, task, period, purpose, parameters=parameters)
+    if finish and cancel:
+        raise PartyError("--finish and --cancel are two things: choose one")
+    action: Any = "finish" if finish else "cancel" if cancel else None
+    run = running.request(member, task, period, purpose, action=action, parameters=parameters)
     if detach:
         show_json({"run": run}) if json else print(f"run {run} is asked for; see `sealstat run show {run[:12]}`")
         return
     note(f"run {run}")
-    _follow(member, run, patience, silence)
+    now = _follow(member, run, patience, silence)
+    report = running.due_report(member, task) if action is None else None
+    if report is not None:
+        if not json:
+            print(f"run {run[:12]}: {now.sentence}; these are all: making the report of {report}")
+        run = running.request(member, task, report, purpose, action="finish", parameters=parameters)
+        note(f"run {run}")
+        now = _follow(member, run, patience, silence)
     if json:
-        show_json({"run": run, "stage": "released"})
-    else:
+        show_json({"run": run, "stage": now.word})
+    elif now.word == "released":
         print(f"run {run[:12]} is released: `sealstat fetch {run[:12]} --out DIR`")
+    else:
+        print(f"run {run[:12]}: {now.sentence}")
 
 
 @runs.command("show", epilog="Example: `sealstat run show 5be0`")
@@ -119,13 +138,21 @@ def show(
     if wait:
         _follow(member, id, 86_400.0, 120.0)
     now, detail = running.stage(member.view, id, member.name), running.refusal_detail(member, id)
+    record = member.view.counting_record(id)
+    told = running.told(member, record) if record else None
     if json:
         shown = {"run": id, "stage": now.word, "sentence": now.sentence, "ended": now.ended, "refused": now.refused}
-        show_json(shown | ({"detail": detail} if detail else {}))
+        show_json(shown | ({"detail": detail} if detail else {}) | ({"told": told} if told else {}))
     else:
         print(f"run {id[:12]}: {now.word}: {now.sentence}")
         if detail:
             print(f"what it told {member.name} alone: {detail}")
+        if told:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(told["rejects"].items())) or "none"
+            print(
+                f"what it told {member.name} alone: {told['rows']:,} rows of {told['day']} taken in, "
+                f"{told['forged']:,} with forged pseudonyms dropped; rejected before delivery: {reasons}"
+            )
     if now.refused:
         raise typer.Exit(1)
 
@@ -168,7 +195,8 @@ def fetch(
     print(f"\nwritten to {out}; every table is the one that record {record.id[:12]} in the log commits to")
 
 
-def _follow(member: Any, run: str, patience_s: float, silence_s: float) -> None:
+def _follow(member: Any, run: str, patience_s: float, silence_s: float) -> "Stage":
+    """Say each stage of a run until it ends; the last."""
     from time import monotonic
 
     from sealstat.party import runs as running
@@ -186,6 +214,9 @@ def _follow(member: Any, run: str, patience_s: float, silence_s: float) -> None:
         note(f"  {now.word}: {now.sentence}")
         if now.refused:
             raise PartyError(f"run {run[:12]} ended without a result: {now.sentence}")
+        if now.ended:
+            return now
+    raise AssertionError("a watch ends with an end")
 
 
 def _print_table(result: "Result") -> None:

@@ -102,14 +102,26 @@ def rotate(host: HostOption = None, home: HomeOption = None) -> None:
     print("A running agent takes the new keys by itself.")
 
 
-@app.command(epilog="Example: `sealstat party forget 3f9c21`")
-def forget(delivery: str, host: HostOption = None, home: HomeOption = None) -> None:
-    """Destroy a delivery's key, for ever, and say so in the log."""
-    from sealstat.cli.shared import open_home
+@app.command(epilog="Example: `sealstat party forget 3f9c21`; `sealstat party forget 91ab0c --state usual-environment`")
+def forget(
+    what: Annotated[str, typer.Argument(help="The beginning of a delivery's id; with --state, of an agreement's.")],
+    state: Annotated[str | None, typer.Option(help="The task of which this holder's share goes.")] = None,
+    host: HostOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Destroy the key of a delivery, or this holder's share of a task's state, for ever, and say so in the log."""
+    from sealstat.cli.shared import open_home, open_member
     from sealstat.party import duties
     from sealstat.party.member import Member, identified
 
     opened = open_home(home)
+    if state is not None:
+        member = open_member(opened, what, host)
+        member.update()
+        duties.forget_state(member, state, why="a person of this party said so")
+        print(f"The share of {member.name} of the state of {state} is destroyed.")
+        return
+    delivery = what
     id = identified(delivery, list(opened.ledger.facts("delivered")), "delivery of this party")
     for agreement in opened.ledger.agreements():
         member = Member(opened, agreement, host)

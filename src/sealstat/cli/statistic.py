@@ -41,7 +41,7 @@ def describe(name: str, json: JsonOption = False) -> None:
 )
 def run(
     name: str,
-    input: Annotated[list[str], typer.Option(help="TABLE=FILE, CSV or Parquet; once for each input.")],
+    input: Annotated[list[str], typer.Option(help="TABLE=FILE, CSV or Parquet (or a folder of days); once for each.")],
     parameters: Annotated[Path, typer.Option(help="JSON, or YAML as in an agreement's task.")],
     out: Annotated[Path, typer.Option(help="A new folder for the tables.")],
     period: Annotated[str | None, typer.Option(help="2026-10, 2026-10-31 or a range; of the rows' dates.")] = None,

@@ -10,7 +10,8 @@ def described(found: dict[str, Any]) -> str:
     lines += ["", "parameters"]
     for name, field in found["parameters"].get("properties", {}).items():
         text = field.get("description") or field.get("title", "")
-        needed = "" if name in found["parameters"].get("required", []) else " (optional)"
+        default = field.get("default")
+        needed = "" if name in found["parameters"].get("required", []) else f" (default {str(default).lower()})"
         lines.append(f"  {name}{needed}: {text}")
     for name, table in found["outputs"].items():
         lines += ["", f"table {name}: {table['title']}"]

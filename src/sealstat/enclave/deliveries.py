@@ -5,9 +5,7 @@ typed columns, so that it can move into a confined process of its own without an
 """
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 
 import pyarrow as pa
 
@@ -17,13 +15,16 @@ from sealstat.agreement.replay import Entry
 from sealstat.agreement.statements import Count, Delivery
 from sealstat.crypto.cards import Strict, unb64
 from sealstat.crypto.errors import CryptoError, MalformedError
+from sealstat.enclave.fetching import ahead
+from sealstat.statistics import Stateful
 from sealstat.tables import schemas
 from sealstat.tables.checking import Rules
 from sealstat.tables.errors import DataError
+from sealstat.tables.numbers import Scale
+from sealstat.tables.period_pseudonyms import opened
 from sealstat.tables.sealed import MAX_LIST_BYTES, key_check, open_part, parse_parts_list
+from sealstat.tables.whole import check_size, check_whole
 from sealstat.wire.client import HostClient
-
-_AHEAD = 3  # parts fetched and opened ahead of the engine: bounds memory, hides the network
 
 
 class ReleasedKey(Strict):
@@ -41,12 +42,14 @@ class OpenDelivery:
 
     Attributes:
         allowed: the closed lists of the task's parameters, by column.
+        scale: what the task's parameters say of numbers.
     """
 
     agreement: str
     entry: Entry[Delivery]
     released: ReleasedKey = field(repr=False)
     allowed: Mapping[str, list[str]]
+    scale: Scale
 
     @property
     def schema(self) -> pa.Schema:
@@ -79,7 +82,8 @@ class OpenDelivery:
         """
         said, key, rows = self.entry.body, unb64(self.released.key), 0
         place = contexts.delivery_place(said.dataset, said.period)
-        rules = Rules(schemas.get(said.table), said.period, self.allowed)
+        table = schemas.get(said.table)
+        rules, kept = Rules(table, said.period, self.allowed, self.scale), list[pa.RecordBatch]()
         try:
             listed = parse_parts_list(client.get_blob(self.agreement, said.parts.digest, limit=MAX_LIST_BYTES))
         except MalformedError as error:
@@ -87,7 +91,7 @@ class OpenDelivery:
         if len(listed) != said.parts.count:
             raise DataError("the delivery's list has another number of parts than the delivery says")
 
-        def opened(index: int) -> list[pa.RecordBatch]:
+        def decoded(index: int) -> list[pa.RecordBatch]:
             part = listed[index]
             sealed = client.get_blob(self.agreement, part.sha256)
             if len(sealed) != part.size:
@@ -109,14 +113,54 @@ class OpenDelivery:
                 rules.check_delivered(batch)
             return found
 
-        with ThreadPoolExecutor(_AHEAD, thread_name_prefix="open") as workers:
-            numbers = iter(range(len(listed)))
-            coming: list[Future[list[pa.RecordBatch]]] = [workers.submit(opened, i) for i in islice(numbers, _AHEAD)]
-            while coming:
-                found = coming.pop(0).result()
-                coming += [workers.submit(opened, i) for i in islice(numbers, 1)]
-                for batch in found:
-                    rows += len(batch)
-                    yield batch
+        for found in ahead(decoded, range(len(listed)), name="open"):
+            for batch in found:
+                rows += len(batch)
+                if table.whole:
+                    check_size(rows, DataError)
+                    kept.append(batch)
+                yield batch
         if rows != self.released.rows:
             raise DataError("the table has another number of rows than its owner said")
+        if table.whole:
+            check_whole(pa.Table.from_batches(kept, self.schema), table, DataError)
+
+
+class OpenedDay:
+    """A day's rows under the inner ids behind their pseudonyms.
+
+    Attributes:
+        rows, forged: how many rows were handed on; how many had a pseudonym that was not made under the period's key
+            (each such row is found but for one in 2^32), were dropped, and count as rejects.
+    """
+
+    def __init__(self, delivery: OpenDelivery, key: bytes, stateful: Stateful) -> None:
+        self.delivery, self._key, self._stateful = delivery, key, stateful
+        self.rows = self.forged = 0
+
+    def batches(self, client: HostClient) -> Iterator[pa.RecordBatch]:
+        """All good rows, from the first, in the order in which they were delivered.
+
+        Raises:
+            DataError: see OpenDelivery.batches.
+        """
+        self.rows = self.forged = 0
+        for batch in self.delivery.batches(client):
+            high, low, good = opened(batch.column(0), self._key)
+            rows = self._stateful.rows(batch, high, low)
+            if not good.all():
+                self.forged += len(batch) - int(good.sum())
+                rows = rows.filter(pa.array(good))
+            self.rows += len(rows)
+            yield rows
+
+    def check(self, agreement: Agreement) -> None:
+        """Check, after all rows, that forged ones and rejects together are not too many.
+
+        Raises:
+            DataError: they are.
+        """
+        dataset = agreement.datasets[self.delivery.entry.body.dataset]
+        rejected = self.forged + sum(self.delivery.released.rejects.values())
+        if dataset.rejects_too_many(rows=self.rows, rejected=rejected):
+            raise DataError("more rows were rejected or forged than the agreement's maximum_rejects allows")

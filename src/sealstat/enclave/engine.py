@@ -7,7 +7,7 @@ table's content finds a way into a query. Tried in tests: other files, network, 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import duckdb
 import duckdb_extension_httpfs
 import ibis
 import pyarrow as pa
+
+_BATCH_ROWS = 500_000
 
 
 def default_memory_bytes() -> int:
@@ -65,6 +67,17 @@ class Engine:
         finally:
             self.connection.unregister("incoming")
         return self.ibis.table(name)
+
+    def sorted(
+        self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], order: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """The same rows sorted by the columns of ``order``; what does not fit into memory is spilt, encrypted."""
+        by = ", ".join(f'"{column}"' for column in order)
+        self.load(name, schema, batches)
+        reader = self.connection.execute(f'SELECT * FROM "{name}" ORDER BY {by}').to_arrow_reader(_BATCH_ROWS)  # noqa: S608
+        for batch in reader:
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+        self.connection.execute(f'DROP TABLE "{name}"')
 
     def close(self) -> None:
         """Forget everything."""

@@ -1,4 +1,8 @@
-"""Storage limitation on the host's side: when an owner says a delivery's key is gone, its ciphertext goes too."""
+"""Storage limitation on the host's side: ciphertext whose key is gone goes too.
+
+A delivery's key is gone when its owner says so; a state's when a later record counts, since its holders destroy their
+shares then, or when too many of them have said that theirs is gone.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,26 +23,29 @@ PARTS_LIST_LIMIT_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """A delivery whose ciphertext is to be deleted.
+    """A delivery, or a state, whose ciphertext is to be deleted.
 
     Attributes:
-        by: fingerprints of its owner's cards: only what these stored is deleted.
-        parts: digest of the blob that lists its parts.
-        spared: the same of the owner's deliveries that are still in use.
+        of: what the host says of it: ``{delivery: id}``, or ``{record: id}`` of the record that left the state.
+        by: fingerprints of its owner's cards, or of the instance: only what these stored is deleted.
+        parts: digest of the blob that lists its parts; ``beside``: of other blobs that belong to it.
+        spared: lists of parts of the owner's deliveries that are still in use.
     """
 
     agreement: str
-    delivery: str
+    of: dict[str, str]
     by: frozenset[str]
     parts: str
-    spared: frozenset[str]
+    spared: frozenset[str] = frozenset()
+    beside: tuple[str, ...] = ()
 
 
 def expired_deliveries(views: Iterable[View]) -> list[Expired]:
-    """The deliveries that have expired and of which the host has not yet said `deleted`."""
+    """The deliveries that have expired, and the states that were followed, of which it was not yet said `deleted`."""
     found = []
     for view in views:
-        gone = {entry.body.delivery for entry in view.entries.values() if isinstance(entry.body, Deleted)}
+        said = [entry.body for entry in view.entries.values() if isinstance(entry.body, Deleted)]
+        gone = {deleted.delivery or deleted.record for deleted in said}
         for id, state in view.deliveries.items():
             entry = state.entry
             if entry.agreement != view.id or not state.expired or id in gone:
@@ -47,14 +54,22 @@ def expired_deliveries(views: Iterable[View]) -> list[Expired]:
             cards = {view.statements[other.id].by for other in same_owner}
             cards.add(fingerprint(view.cards[view.id][entry.by]))
             used = {other.body.parts.digest for other in same_owner if not view.deliveries[other.id].expired}
-            found.append(Expired(view.id, id, frozenset(cards), entry.body.parts.digest, frozenset(used)))
+            whose, spared = frozenset(cards), frozenset(used)
+            found.append(Expired(view.id, {"delivery": id}, whose, entry.body.parts.digest, spared))
+        for task in view.tasks.values():
+            for id in task.counting:
+                record = view.records[id][0]
+                if record.agreement == view.id and record.body.state and id not in gone and id != task.state:
+                    left, instance = record.body.state, frozenset({record.by})
+                    found.append(Expired(view.id, {"record": id}, instance, left.parts.digest, beside=(left.about,)))
     return found
 
 
 def digests_to_delete(blobs: Blobs, expired: Expired) -> list[str]:
     """Its list of parts and the parts, less what another delivery of the owner still uses."""
     spared = {digest for parts in expired.spared for digest in _listed(blobs, expired.agreement, parts)}
-    return [digest for digest in _listed(blobs, expired.agreement, expired.parts) if digest not in spared]
+    listed = [*_listed(blobs, expired.agreement, expired.parts), *expired.beside]
+    return [digest for digest in listed if digest not in spared]
 
 
 def delete_rows(connection: Connection, expired: Expired, digests: list[str]) -> list[str]:

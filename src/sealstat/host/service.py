@@ -193,7 +193,7 @@ class Host:
         except CryptoError as error:
             raise RefusedError(400, "malformed", f"the statement was not taken: {error}") from error
         receipt = await done(self.sequencer.accept(statement, caller=caller, now=datetime.now(UTC)))
-        if statement.type == "expiry":
+        if statement.type in ("expiry", "kept", "run-record"):  # each may be what lets an older state go
             self._expiring.set()
         return {"receipt": json.loads(receipt)}
 
@@ -292,7 +292,7 @@ class Host:
             type="deleted",
             by=self.keys.fingerprint,
             agreement=expired.agreement,
-            body={"delivery": expired.delivery},
+            body=dict(expired.of),
             at=datetime.now(UTC),
         )
         await self.accept(statement.to_bytes(), self.keys.fingerprint)

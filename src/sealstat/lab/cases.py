@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sealstat.lab import case04
+from sealstat.lab import case03, case04
 
 Say = Callable[[str], None]
 
@@ -56,7 +56,7 @@ class Case:
     run: Callable[..., tuple[float, dict[str, Any], list[tuple[str, bool]]]]
 
 
-CASES = {"04": Case(case04.TITLE, case04.run)}
+CASES = {"03": Case(case03.TITLE, case03.run), "04": Case(case04.TITLE, case04.run)}
 
 
 def run_case(number: str, *, scale: str, seed: int, say: Say = lambda _: None) -> Outcome:

@@ -2,8 +2,11 @@
 
 import csv
 import json
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +18,16 @@ import pyarrow.parquet
 
 from sealstat import statistics
 from sealstat.release.commitment import text
+from sealstat.statistics import Statistic
 from sealstat.tables import schemas
 from sealstat.tables.errors import BadFile
 from sealstat.tables.pseudonyms import pseudonymise
-from sealstat.tables.reading import prepare
+from sealstat.tables.reading import Tally, prepare
 
 # In the clear a pseudonym hides nothing from whoever holds the file: this key only gives rows their delivered form.
 _KEY = bytes(32)
+
+_DAY_FILE = re.compile(r"day-([0-9]{1,10}|[0-9]{4}-[0-9]{2}-[0-9]{2})\.(?:csv|parquet)")
 
 
 class ClearError(Exception):
@@ -41,39 +47,101 @@ def compute(
         statistic = statistics.get(name)
     except ValueError as error:
         raise ClearError(str(error)) from error
-    if set(inputs) != set(statistic.inputs):
-        raise ClearError(f"{name} wants the inputs {', '.join(statistic.inputs)}: give each once with --input")
+    missing = statistic.missing_inputs(inputs, parameters)
+    if missing or not set(inputs) <= set(statistic.inputs):
+        wanted = [role for role in statistic.inputs if role in inputs or role in missing]
+        raise ClearError(f"{name} wants the inputs {', '.join(wanted)}: give each once with --input")
     problems = statistic.parameter_problems(parameters)
     if problems:
         raise ClearError(f"the parameters do not fit {name}: {'; '.join(problems)}")
-    if period is None:
+    columns = [column for role in inputs for column in schemas.get(statistic.inputs[role]).columns]
+    if period is None and any(column.kind == "day" for column in columns):
         raise ClearError(f"{name} is over a period: give it with --period, like 2026-10")
     typed = statistic.parameters.model_validate(dict(parameters))
     connection = duckdb.connect()
     tables, rejects = {}, {}
     with tempfile.TemporaryDirectory(prefix="sealstat-clear-") as folder:
         for role, file in inputs.items():
-            schema = schemas.get(statistic.inputs[role])
+            tally = Tally()
             try:
-                prepared = prepare(
-                    file,
-                    schema=schema,
-                    period=period,
-                    allowed=statistic.choices(typed),
-                    pseudonymise=partial(pseudonymise, prefix_len=schema.keep_prefix, key=_KEY),
-                    rejects_file=Path(folder) / f"{role}.csv",
-                )
-                reader = pa.RecordBatchReader.from_batches(schema.delivered, prepared)
-                connection.register("incoming", reader)
+                read = _read_days if schemas.get(statistic.inputs[role]).file_a_day else _read
+                arrow, batches = read(file, statistic, role, typed, period, Path(folder) / f"{role}.csv", tally)
+                connection.register("incoming", pa.RecordBatchReader.from_batches(arrow, batches))
                 connection.execute(f'CREATE TEMP TABLE "input_{role}" AS SELECT * FROM incoming')  # noqa: S608
             except (BadFile, duckdb.Error) as error:
                 raise ClearError(f"input {role}: {_own_words(error)}") from error
             finally:
                 connection.unregister("incoming")
-            rejects[role] = dict(prepared.tally.rejects)
+            rejects[role] = dict(tally.rejects)
         backend = ibis.duckdb.from_connection(connection)
         tables = {role: backend.table(f"input_{role}") for role in inputs}
         return statistic.compute(backend, tables, typed), rejects
+
+
+def _read(
+    file: Path, statistic: Statistic, role: str, typed: Any, period: str | None, rejects_file: Path, tally: Tally
+) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    schema = schemas.get(statistic.inputs[role])
+    keyed = any(column.kind == "identifier" for column in schema.columns)
+    prepared = prepare(
+        file,
+        schema=schema,
+        period=period,
+        allowed=statistic.choices(typed),
+        pseudonymise=partial(pseudonymise, prefix_len=schema.keep_prefix, key=_KEY) if keyed else None,
+        rejects_file=rejects_file,
+        scale=replace(statistic.scale(typed), plain_ids=True),
+    )
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from prepared
+        tally.add(prepared.tally)
+
+    return schema.delivered, batches()
+
+
+def _read_days(
+    folder: Path, statistic: Statistic, role: str, typed: Any, period: str | None, rejects_file: Path, tally: Tally
+) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The rows of a folder's day files, each with the number of its day."""
+    days = _day_files(folder)
+    convert = statistic.in_the_clear
+    assert convert is not None
+    delivered = schemas.get(statistic.inputs[role]).delivered
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for day, file in days.items():
+            try:
+                _, found = _read(file, statistic, role, typed, period, rejects_file, tally)
+                for batch in found:
+                    yield convert(batch, day)
+            except BadFile as error:
+                raise BadFile(f"{file.name}: {error}") from error
+
+    return convert(pa.RecordBatch.from_pylist([], delivered), 0).schema, batches()
+
+
+def _day_files(folder: Path) -> dict[int, Path]:
+    """The day files of a folder by the number of their day, ascending."""
+    if not folder.is_dir():
+        raise BadFile("expected a folder of day files, such as day-2026-10-31.csv")
+    found: dict[int, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if not (match := _DAY_FILE.fullmatch(file.name)):
+            continue
+        try:
+            name = match[1]
+            day = int(name) if name.isdecimal() else (date.fromisoformat(name) - date(1970, 1, 1)).days
+        except ValueError:
+            raise BadFile(f"{file.name} names no day") from None
+        if day in found:
+            raise BadFile(f"{found[day].name} and {file.name} are of one day: leave one out")
+        found[day] = file
+    if not 0 < len(found) <= schemas.MAX_DAYS:
+        raise BadFile(
+            f"found {len(found)} day files, expected 1 to {schemas.MAX_DAYS}, such as day-2026-10-31.csv or .parquet"
+        )
+    return dict(sorted(found.items()))
 
 
 def read_parameters(file: Path) -> dict[str, Any]:
@@ -84,7 +152,8 @@ def read_parameters(file: Path) -> dict[str, Any]:
     """
     try:
         if file.suffix == ".json":
-            value = json.loads(file.read_text(encoding="utf-8"))
+            # a decimal stays the text that it is written as: parameters are exact
+            value = json.loads(file.read_text(encoding="utf-8"), parse_float=str)
         else:
             from sealstat.agreement.draft import load_parameters
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from sealstat import statistics
 from sealstat.agreement import contexts
-from sealstat.agreement.model import Dataset
+from sealstat.agreement.model import PERIOD_KEYS, Dataset
 from sealstat.agreement.periods import kind_of
 from sealstat.agreement.replay import InactiveError
 from sealstat.crypto.cards import b64, unb64
@@ -29,6 +29,7 @@ from sealstat.party.duties import staging_name
 from sealstat.party.errors import PartyError
 from sealstat.party.member import Member
 from sealstat.tables import schemas
+from sealstat.tables.numbers import Scale
 from sealstat.tables.pseudonyms import linkage_check, pseudonymise
 from sealstat.tables.reading import Tally, prepare
 from sealstat.tables.schemas import TableSchema
@@ -94,8 +95,9 @@ def deliver(
     member.update()
     terms = _check(member, dataset, period)
     table, key = schemas.get(terms.table), None
-    if terms.pseudonym is not None:
-        key = _await_linkage(member, terms.pseudonym, period, patience_s, show)
+    group = member.agreement.linkage_group(dataset)
+    if group is not None:
+        key = _await_linkage(member, group, period, patience_s, show)
     folder = member.home.path / "deliveries" / staging_name(member.id, dataset, period)
     rejects_file = member.home.path / "rejects" / f"{dataset}-{period.replace('/', '_')}.csv"
     staged = _staged(member, folder, file)
@@ -109,13 +111,29 @@ def allowed_values(member: Member, dataset: str) -> dict[str, list[str]]:
     """The closed lists of the tasks that use a dataset, by column; a row must please all of them."""
     allowed: dict[str, list[str]] = {}
     for task in member.agreement.tasks.values():
-        if dataset in task.inputs.values():
+        if dataset in task.inputs.values() and task.statistic != PERIOD_KEYS:
             statistic = statistics.get(task.statistic)
             choices = statistic.choices(statistic.parameters.model_validate(task.parameters))
             for column, values in choices.items():
                 before = allowed.get(column)
                 allowed[column] = list(values) if before is None else [value for value in before if value in values]
     return allowed
+
+
+def scale_of(member: Member, dataset: str) -> Scale:
+    """What the tasks that use a dataset say of its numbers.
+
+    Raises:
+        PartyError: they do not say the same.
+    """
+    found = set()
+    for task in member.agreement.tasks.values():
+        if dataset in task.inputs.values() and task.statistic != PERIOD_KEYS:
+            statistic = statistics.get(task.statistic)
+            found.add(statistic.scale(statistic.parameters.model_validate(task.parameters)))
+    if len(found) > 1:
+        raise PartyError(f"the tasks that use {dataset} have different resolutions or rectangles: it fits only one")
+    return found.pop() if found else Scale()
 
 
 def _check(member: Member, dataset: str, period: str) -> Dataset:
@@ -131,6 +149,12 @@ def _check(member: Member, dataset: str, period: str) -> Dataset:
         raise PartyError(f"nothing can be delivered now: {error}") from error
     if kind_of(period) != terms.period:
         raise PartyError(f"{dataset} is delivered by {terms.period}, and {period} is a {kind_of(period)}")
+    drawing = member.agreement.drawing_task(dataset)
+    if drawing is not None and (dataset, period) not in member.view.period_keys:
+        raise PartyError(
+            f"the key of the pseudonyms of {dataset} for {period} was not drawn yet: ask a runner for "
+            f"`sealstat run {member.id[:12]} {drawing} --period {period}`"
+        )
     earlier = member.judged().in_force(dataset, period)
     if earlier is not None and (not terms.replaceable or earlier.named):
         why = "a run has named it" if terms.replaceable else "the agreement lets no delivery be replaced"
@@ -177,8 +201,9 @@ def _seal(
         show(Progress("sealing", done, of, rows / max(1e-9, monotonic() - start), "rows"))
 
     make = None
-    if linkage_key is not None and terms.pseudonym is not None:
-        prefix_len = member.agreement.pseudonyms[terms.pseudonym].keep_prefix
+    group = member.agreement.linkage_group(dataset)
+    if linkage_key is not None and group is not None:
+        prefix_len = member.agreement.pseudonyms[group].keep_prefix
         make = partial(pseudonymise, prefix_len=prefix_len, key=linkage_key)
     prepared = prepare(
         file,
@@ -188,6 +213,7 @@ def _seal(
         pseudonymise=make,
         rejects_file=rejects_file,
         progress=reading,
+        scale=scale_of(member, dataset),
     )
     parts, size, place = [], 0, contexts.delivery_place(dataset, period)
     for part in seal_table(prepared, key=key, agreement=member.id, place=place, schema=table.delivered):
@@ -265,8 +291,9 @@ def _say(
         "parts": {"count": len(staged.parts), "digest": listed},
         "key_check": key_check(staged.key, member.id, dataset, period, staged.rows, staged.rejects, staged.size),
     }
-    if linkage_key is not None and terms.pseudonym is not None:
-        body["linkage_check"] = linkage_check(linkage_key, member.id, terms.pseudonym, period)
+    group = member.agreement.linkage_group(dataset)
+    if linkage_key is not None and group is not None:
+        body["linkage_check"] = linkage_check(linkage_key, member.id, group, period)
     body |= {name: value for name, value in (("rows", staged.rows), ("size", staged.size)) if name in terms.listed}
     secret = {"key": b64(staged.key), "rows": staged.rows, "rejects": staged.rejects, "size": staged.size}
     statement = member.say("delivery", body, before=partial(_keep_key, member, secret))

@@ -5,7 +5,9 @@ The comments give the section of protocol.md that the check stands for.
 """
 
 import secrets
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from sealstat.agreement import contexts
 from sealstat.agreement.model import Task
 from sealstat.agreement.periods import lasting
 from sealstat.agreement.replay import Entry, InactiveError, Instance, View, Void
-from sealstat.agreement.statements import Challenge, RunRecord, RunRequest
+from sealstat.agreement.statements import Challenge, DrawnKey, Output, RunRecord, RunRequest, SealedShare, State
 from sealstat.crypto import canonical
 from sealstat.crypto.cards import b64, fingerprint, unb64
 from sealstat.crypto.derive import mac_matches, subkey
@@ -28,6 +30,7 @@ from sealstat.log.errors import LogError
 from sealstat.party import linkage
 from sealstat.party.errors import PartyError
 from sealstat.party.member import Member
+from sealstat.party.period_keys import keep_period_key
 from sealstat.party.runs import refusal_detail
 from sealstat.tables.sealed import MAX_LIST_BYTES, parse_parts_list
 from sealstat.wire.errors import WireError
@@ -49,6 +52,7 @@ def do_all(member: Member) -> None:
         hear_refusals,
         keep_results,
         take_shares,
+        drop_states,
         release_results,
         forget_shares,
         end_retention,
@@ -126,7 +130,7 @@ def challenge_requests(member: Member) -> None:
             continue
         task = view.task(request)
         holder = member.name in task.holders.of
-        if not holder and member.name not in member.agreement.owners(request.body.task):
+        if not holder and member.name not in _asked(view, request):
             continue
         try:
             view.check_request(request.id)
@@ -135,6 +139,12 @@ def challenge_requests(member: Member) -> None:
             continue
         if not _open_challenges(member, view, request):
             _challenge(member, view, request, holder=holder)
+
+
+def _asked(view: View, request: Entry[RunRequest]) -> set[str]:
+    """Whose word a run needs: its owners', and those of whoever holds shares of the keys that open its deliveries."""
+    holders = {name for group in view.needed_shares(request).values() for name in group.of}
+    return holders | set(view.owners(request))
 
 
 def _challenge(member: Member, view: View, request: Entry[RunRequest], *, holder: bool) -> None:
@@ -188,28 +198,38 @@ def _unlapsed(member: Member, entry: Entry[Challenge], task: Task) -> bool:
 
 
 def release_keys(member: Member) -> None:
-    """Give this owner's keys to the one instance that has shown what the agreement asks for (section 6.4)."""
+    """Give what this party has to the one instance that has shown what the agreement asks for (section 6.4).
+
+    An owner gives the keys of its deliveries, or its consent where a key is drawn for it; a holder its shares of the
+    newest state's key, and of the keys of the pseudonyms in a day that is asked for.
+    """
     if not _active(member):
         return
     for fingerprint_ in list(member.view.instances):
-        instance = member.view.instances[fingerprint_]
-        if instance.over or instance.request.agreement != member.id:
+        instance, view = member.view.instances[fingerprint_], member.judged()
+        if instance.over or instance.request.agreement != member.id or instance.c != view.counter(instance.task):
             continue
-        for delivery in instance.request.body.deliveries:
-            state = member.view.deliveries[delivery]
-            if state.entry.by == member.name and delivery not in member.judged().instances[fingerprint_].releases:
-                _release_key(member, instance, delivery)
+        given = view.instances[fingerprint_]
+        for of in view.needed_releases(instance.request):
+            owner = view.deliveries[of].entry.by if of in view.deliveries else view.owners(instance.request)[0]
+            if owner == member.name and of not in given.releases:
+                _release_key(member, instance, of)
+        for of, holders in view.needed_shares(instance.request).items():
+            if member.name in holders.of and member.name not in given.shares.get(of, {}):
+                _release_share(member, instance, of)
 
 
-def _release_key(member: Member, instance: Instance, delivery: str) -> None:
-    try:
-        label = _check_instance(member, instance)
-    except (EvidenceError, LogError, Void, PartyError) as reason:
-        _note_once(member, f"no key for instance {instance.fingerprint[:12]}", str(reason))
+def _release_key(member: Member, instance: Instance, of: str) -> None:
+    """An owner's release of a delivery's key; of a request, its consent that the key of its pseudonyms be drawn."""
+    label = _approved(member, instance)
+    if label is None:
         return
-    except StaleError:
-        return  # its checkpoint is newer than what was read here: read on first
-    secret = member.home.ledger.secret("delivery-key", delivery)
+    if of == instance.request.id:
+        _say_release(
+            member, instance, {}, f"let the key of {instance.request.body.period}'s pseudonyms be drawn", label
+        )
+        return
+    secret = member.home.ledger.secret("delivery-key", of)
     if secret is None:
         _note_once(member, f"no key for instance {instance.fingerprint[:12]}", "the delivery's key was destroyed")
         return
@@ -218,18 +238,54 @@ def _release_key(member: Member, instance: Instance, delivery: str) -> None:
         owner=member.identity.fingerprint,
         instance=instance.fingerprint,
         request=instance.request.id,
-        delivery=delivery,
+        delivery=of,
     )
-    body = {
-        "request": instance.request.id,
-        "c": instance.c,
-        "delivery": delivery,
-        "instance": instance.fingerprint,
-        "sealed": seal(instance.evidence.body.card.sealing, context, canonical.encode(secret)),
-    }
-    member.say("key-release", body)
+    sealed = seal(instance.evidence.body.card.sealing, context, canonical.encode(secret))
+    _say_release(member, instance, {"delivery": of, "sealed": sealed}, f"released the key of delivery {of[:12]}", label)
+
+
+def _release_share(member: Member, instance: Instance, of: str) -> None:
+    """A holder's share of the newest state's key, or of a period key; one that is gone was destroyed for good."""
+    state = of not in member.view.records
+    left = member.view.state_record(instance.task) if state else member.view.records[of][0]
+    secret = member.home.ledger.secret("state-share" if state else "key-share", left.id) if left else None
+    if secret is None:
+        _note_once(member, f"no share for instance {instance.fingerprint[:12]}", "this party has none of that key")
+        return
+    label = _approved(member, instance)
+    if label is None:
+        return
+    context = contexts.share_release(
+        member.id,
+        holder=member.identity.fingerprint,
+        instance=instance.fingerprint,
+        request=instance.request.id,
+        task=instance.task,
+        c=instance.c,
+        of=of,
+    )
+    sealed = seal(instance.evidence.body.card.sealing, context, unb64(secret["share"]))
+    what = "the newest state" if state else "a day's pseudonyms"
+    given = {"state" if state else "period_key": of, "sealed": sealed}
+    _say_release(member, instance, given, f"released its share of the key of {what}", label)
+
+
+def _approved(member: Member, instance: Instance) -> str | None:
+    """What the evidence of an instance that may be released to calls itself; None if it may not, or not yet."""
+    try:
+        return _check_instance(member, instance)
+    except (EvidenceError, LogError, Void, PartyError) as reason:
+        _note_once(member, f"no key for instance {instance.fingerprint[:12]}", str(reason))
+    except StaleError:
+        pass  # its checkpoint is newer than what was read here: read on first
+    return None
+
+
+def _say_release(member: Member, instance: Instance, given: dict[str, Any], what: str, label: str) -> None:
+    bound: dict[str, Any] = {"request": instance.request.id, "c": instance.c, "instance": instance.fingerprint}
+    member.say("key-release", {**bound, **given})
     why = f"approved code, {label}, for run {instance.request.id[:12]} asked by {instance.request.by}"
-    member.home.ledger.act(f"released the key of delivery {delivery[:12]}", why, agreement=member.id)
+    member.home.ledger.act(what, why, agreement=member.id)
 
 
 def _check_instance(member: Member, instance: Instance) -> str:
@@ -277,6 +333,8 @@ def keep_results(member: Member) -> None:
             continue
         if record.agreement != member.id or (instance.over and not view.counts(id)):
             continue
+        if not (record.body.outputs or record.body.state):
+            continue  # it names no ciphertext
         try:
             for digest in _named_blobs(member, record.body):
                 _keep_blob(member, digest)
@@ -312,11 +370,32 @@ def kept_folder(member: Member) -> Path:
 def _named_blobs(member: Member, record: RunRecord) -> list[str]:
     """The digests a record names, those in its lists of parts included."""
     found = []
-    for output in record.outputs:
-        found += [output.about, output.parts.digest]
-        listed = parse_parts_list(_keep_blob(member, output.parts.digest, limit=MAX_LIST_BYTES))
+    everything: list[Output | State] = [*record.outputs, *([record.state] if record.state else [])]
+    for named in everything:
+        found += [named.about, named.parts.digest]
+        listed = parse_parts_list(_keep_blob(member, named.parts.digest, limit=MAX_LIST_BYTES))
         found += [part.sha256 for part in listed]
     return found
+
+
+def drop_states(member: Member) -> None:
+    """Delete the kept ciphertexts of states that were followed by a record that counts: nothing opens them any more."""
+    for task, state in member.view.tasks.items():
+        if task not in member.agreement.tasks or member.name not in member.agreement.tasks[task].keepers:
+            continue
+        for id in state.counting:
+            record = member.view.records[id][0]
+            if record.agreement != member.id or record.body.state is None or id == state.state:
+                continue
+            if member.home.ledger.fact("dropped", id):
+                continue
+            for digest in _named_blobs(member, record.body) if _have_list(member, record.body) else []:
+                (kept_folder(member) / digest).unlink(missing_ok=True)
+            member.home.ledger.note_fact("dropped", id, True)
+
+
+def _have_list(member: Member, record: RunRecord) -> bool:
+    return record.state is not None and (kept_folder(member) / record.state.parts.digest).exists()
 
 
 def _keep_blob(member: Member, digest: str, *, limit: int | None = None) -> bytes:
@@ -338,7 +417,7 @@ def take_shares(member: Member) -> None:
         taken = ledger.fact("taken", ref) or 0
         for c in range(taken, len(state.counting)):
             record, instance = member.view.records[state.counting[c]]
-            opened = record.agreement != member.id or _take_share(member, record, instance)
+            opened = record.agreement != member.id or _take_record(member, record, instance)
             # forward secrecy: what was sealed to these keys, in abandoned records too, is dead from here on; where the
             # share did not open they stay until the next record counts, or nobody could find out why
             for entry in member.view.challenges.values():
@@ -353,31 +432,72 @@ def _destroy_seal_to(member: Member, entry: Entry[Challenge]) -> None:
         member.home.ledger.destroy_secret("seal-to", canonical.digest(entry.body.seal_to.to_json()))
 
 
-def _take_share(member: Member, record: Entry[RunRecord], instance: Instance) -> bool:
-    """Open and store this holder's share; False if what was sealed for it does not open."""
-    ledger, said = member.home.ledger, record.body
-    if ledger.secret("result-share", record.id) is not None or member.name not in said.shares:
+def _take_record(member: Member, record: Entry[RunRecord], instance: Instance) -> bool:
+    """Open and store all that a counting record holds for this party; False if anything of it does not open."""
+    said, taken = record.body, True
+    of: dict[str, Any] = {"instance": instance.fingerprint, "task": instance.task}
+    if said.outputs:
+        digest = contexts.outputs_digest([output.to_json() for output in said.outputs])
+        bound = partial(contexts.result_share, member.id, **of, c=instance.c, outputs=digest)
+        taken &= _take_share(member, "result-share", record, instance, said.shares, bound)
+    if said.state is not None:
+        bound = partial(contexts.state_share, member.id, **of, c=instance.c + 1, digest=said.state.digest)
+        taken &= _take_share(member, "state-share", record, instance, said.state.shares, bound)
+    if said.key is not None:
+        place: dict[str, Any] = {"c": instance.c, "dataset": said.key.dataset, "period": instance.request.body.period}
+        bound = partial(contexts.period_key_share, member.id, **of, **place)
+        taken &= _take_share(member, "key-share", record, instance, said.key.shares, bound)
+        if member.name == member.agreement.datasets[said.key.dataset].provider:
+            taken &= _take_period_key(member, instance, said.key)
+    return taken
+
+
+def _take_share(
+    member: Member,
+    kind: str,
+    record: Entry[RunRecord],
+    instance: Instance,
+    given: Mapping[str, SealedShare],
+    bound: Callable[..., contexts.Context],
+) -> bool:
+    """Open and store this holder's share of a key; False if what was sealed for it does not open."""
+    ledger = member.home.ledger
+    if ledger.secret(kind, record.id) is not None or member.name not in given:
         return True
-    given, fresh = said.shares[member.name], _seal_to_keys(member, instance)
+    mine = given[member.name]
     # bound to the card that was in force when the instance sealed: this party may have taken a new one since
     for identity in member.home.identities.values():
-        context = contexts.result_share(
-            member.id,
-            instance=instance.fingerprint,
-            holder=identity.fingerprint,
-            task=instance.task,
-            c=instance.c,
-            outputs=contexts.outputs_digest([output.to_json() for output in said.outputs]),
-        )
-        for opener in (*fresh, identity.opener):
+        context = bound(holder=identity.fingerprint)
+        for opener in (*_seal_to_keys(member, instance), identity.opener):
             try:
-                share = unseal(opener, context, given.sealed)
+                share = unseal(opener, context, mine.sealed)
             except CryptoError:
                 continue
-            if mac_matches(subkey(share, "share"), context, given.mac):
-                ledger.keep_secret("result-share", record.id, {"share": b64(share)})
+            if mac_matches(subkey(share, "share"), context, mine.mac):
+                ledger.keep_secret(kind, record.id, {"share": b64(share)})
                 return True
-    _note_once(member, f"no share of the results of run {said.request[:12]}", "what the enclave sealed does not open")
+    run = record.body.request[:12]
+    _note_once(member, f"no {kind} of run {run}", "what the enclave sealed does not open")
+    return False
+
+
+def _take_period_key(member: Member, instance: Instance, key: DrawnKey) -> bool:
+    """Open and store the key of a day's pseudonyms, for `sealstat pseudonymise`; a closed day's is not taken again."""
+    period = instance.request.body.period
+    where: dict[str, Any] = {"task": instance.task, "c": instance.c, "dataset": key.dataset, "period": period}
+    for identity in member.home.identities.values():
+        context = contexts.period_key(member.id, instance=instance.fingerprint, provider=identity.fingerprint, **where)
+        for opener in (*_seal_to_keys(member, instance), identity.opener):
+            try:
+                opened = unseal(opener, context, key.sealed)
+            except CryptoError:
+                continue
+            if keep_period_key(member.home.ledger, member.id, key.dataset, period, opened):
+                what = f"took the key of the pseudonyms of {key.dataset} for {period}"
+                why = "an enclave with approved code drew it, for pseudonyms that are made here"
+                member.home.ledger.act(what, why, agreement=member.id)
+            return True
+    _note_once(member, f"no key of the pseudonyms of {period}", "what the enclave sealed does not open")
     return False
 
 
@@ -459,6 +579,13 @@ def forget_shares(member: Member) -> None:
             if entry.agreement == member.id:
                 _destroy_seal_to(member, entry)
     over = member.id in view.withdrawals or now > member.agreement.valid.end
+    for kind in ("state-share", "key-share"):
+        for id in ledger.secret_refs(kind):
+            if id in view.records and view.records[id][0].agreement == member.id:
+                why = "the agreement has ended" if over else _followed(view, id)
+                if why is not None:
+                    ledger.destroy_secret(kind, id)
+                    ledger.act(f"destroyed its {kind} of record {id[:12]}", why, agreement=member.id)
     for id in ledger.secret_refs("result-share"):
         if id not in view.records or view.records[id][0].agreement != member.id:
             continue
@@ -467,6 +594,19 @@ def forget_shares(member: Member) -> None:
             ledger.destroy_secret("result-share", id)
             why = "the agreement has ended" if over else "an owner of the data refused its release"
             member.home.ledger.act(f"destroyed its share of the result of record {id[:12]}", why, agreement=member.id)
+
+
+def _followed(view: View, record: str) -> str | None:
+    """Why a share that a record left is of no use any more; None as long as it is."""
+    said, instance = view.records[record][0].body, view.instance_of(record)
+    if said.key is not None:
+        day = (said.key.dataset, instance.request.body.period)
+        for request in view.requests.values():
+            named = {(view.deliveries[id].entry.body.dataset, request.body.period) for id in request.body.deliveries}
+            if request.body.action == "ingest" and day in named and view.counting_record(request.id):
+                return "the day is taken in"
+        return None
+    return None if view.tasks[instance.task].state == record else "a newer state, or a report, has followed"
 
 
 def end_retention(member: Member) -> None:
@@ -493,11 +633,26 @@ def forget(member: Member, delivery: str, *, why: str) -> None:
     member.home.ledger.destroy_secret("delivery-key", delivery)
     # a delivery that was cut after its leaf has left the same key with its sealed parts
     member.home.ledger.destroy_secret("staged", staging_name(member.id, said.dataset, said.period))
-    group = member.agreement.datasets[said.dataset].pseudonym
+    group = member.agreement.linkage_group(said.dataset)
     if group is not None and not _linked(member, group, said.period, but=delivery):
         linkage.forget(member, group, said.period)
     member.say("expiry", {"delivery": delivery})
     member.home.ledger.act(f"destroyed the key of delivery {delivery[:12]}", why, agreement=member.id)
+
+
+def forget_state(member: Member, task: str, *, why: str) -> None:
+    """Destroy this holder's share of the key of a task's newest state, and say so in the log.
+
+    Raises:
+        PartyError: there is no state, or no share of it here.
+    """
+    left = member.view.state_record(task)
+    if left is None or left.body.state is None:
+        raise PartyError(f"the task {task} has no state: there is nothing to destroy")
+    if not member.home.ledger.destroy_secret("state-share", left.id):
+        raise PartyError(f"{member.name} has no share of the state of {task}")
+    member.say("expiry", {"state": left.body.state.digest, "task": task})
+    member.home.ledger.act(f"destroyed its share of the state of {task}", why, agreement=member.id)
 
 
 def _linked(member: Member, group: str, period: str, *, but: str) -> bool:
@@ -505,7 +660,7 @@ def _linked(member: Member, group: str, period: str, *, but: str) -> bool:
     for id, state in member.view.deliveries.items():
         said, entry = state.entry.body, state.entry
         if (entry.agreement, entry.by, said.period) == (member.id, member.name, period) and id != but:
-            mine = member.agreement.datasets[said.dataset].pseudonym == group
+            mine = member.agreement.linkage_group(said.dataset) == group
             if mine and not state.expired and not state.replaced:
                 return True
     return False

@@ -15,9 +15,11 @@ import pyarrow.parquet
 
 from sealstat import statistics
 from sealstat.agreement import contexts
+from sealstat.agreement.model import Action
+from sealstat.agreement.periods import each_day, report_of
 from sealstat.agreement.replay import Entry, InactiveError, Instance, View, Void
 from sealstat.agreement.statements import Output, RunRecord, RunRequest
-from sealstat.crypto import shares
+from sealstat.crypto import canonical, shares
 from sealstat.crypto.cards import b64, unb64
 from sealstat.crypto.derive import commitment, mac_matches, subkey
 from sealstat.crypto.errors import CryptoError
@@ -54,8 +56,19 @@ class Result:
 # -- asking ------------------------------------------------------------------------------------------------------
 
 
-def request(member: Member, task: str, period: str, purpose: str, *, parameters: dict[str, Any] | None = None) -> str:
+def request(
+    member: Member,
+    task: str,
+    period: str,
+    purpose: str,
+    *,
+    action: Action | None = None,
+    parameters: dict[str, Any] | None = None,
+) -> str:
     """Ask for a run over the deliveries in force; the run's id.
+
+    Args:
+        action: None for what the task does first: a run, a day taken in, a key drawn.
 
     Raises:
         PartyError: the agreement does not let this party ask for that, said before anything is sent.
@@ -74,31 +87,48 @@ def request(member: Member, task: str, period: str, purpose: str, *, parameters:
         view.check_active(member.clock())
     except InactiveError as error:
         raise PartyError(f"nothing can be run now: {error}") from error
+    action = action or terms.actions[0]
+    if action not in terms.actions:
+        raise PartyError(f"the task {task} takes in no days: it has nothing to {action}")
+    try:
+        places = member.agreement.wanted(task, action, period)
+        view.check_turn(member.id, task, action, period)
+    except ValueError as error:
+        raise PartyError(str(error)) from error
+    except Void as error:
+        raise PartyError(f"{task} cannot {_verb(action)} {period}: {error}") from error
     deliveries = []
-    for dataset in terms.inputs.values():
-        delivery = view.in_force(dataset, period)
+    for dataset, of in places:
+        delivery = view.in_force(dataset, of)
         if delivery is None:
             provider = member.agreement.datasets[dataset].provider
-            raise PartyError(f"{dataset} for {period} is missing: {provider} has not delivered it")
+            raise PartyError(f"{dataset} for {of} is missing: {provider} has not delivered it")
         deliveries.append(delivery.entry.id)
     body = {
         "task": task,
         "period": period,
         "purpose": purpose,
+        "action": action,
         "deliveries": deliveries,
         "parameters": parameters or {},
         "nonce": b64(secrets.token_bytes(32)),
     }
-    used = [view.counting_record(entry.id) for entry in view.requests.values() if _same(entry, task, period)]
-    if sum(record is not None for record in used) >= terms.runs_per_period:
-        raise PartyError(f"no run of {task} is left for {period}: the agreement allows {terms.runs_per_period}")
     statement = member.say("run-request", body)
     member.await_leaf(statement)
     return statement.id
 
 
-def _same(entry: Entry[RunRequest], task: str, period: str) -> bool:
-    return (entry.body.task, entry.body.period) == (task, period)
+def _verb(action: Action) -> str:
+    return {"run": "run for", "ingest": "take in", "finish": "report", "cancel": "cancel", "key": "draw a key for"}[
+        action
+    ]
+
+
+def due_report(member: Member, task: str) -> str | None:
+    """The report period all of whose days are in the task's state; None as long as a day is missing."""
+    terms, present = member.agreement.tasks[task], set(member.view.ingested(task))
+    report = report_of(terms.report, min(present)) if terms.report and present else None
+    return report if report is not None and present >= set(each_day(report)) else None
 
 
 # -- watching ----------------------------------------------------------------------------------------------------
@@ -120,7 +150,7 @@ def stage(view: View, run: str, consumer: str) -> Stage:
     if any(each.record is not None for each in instances):
         return Stage("recorded", "computed; waiting for the keepers to keep the sealed results")
     for each in instances:
-        waiting = [id for id in request.body.deliveries if id not in each.releases]
+        waiting = _waiting(view, each)
         if not waiting:
             return Stage("computing", "all keys are released, the enclave computes")
         live = view.live(request.body.task)
@@ -129,15 +159,14 @@ def stage(view: View, run: str, consumer: str) -> Stage:
             return Stage(
                 "attested", f"waiting for run {other} of the same task; if that is stuck: `run abandon {other}`"
             )
-        owners = ", ".join(sorted({view.deliveries[id].entry.by for id in waiting}))
-        return Stage("attested", f"the enclave has shown its evidence; waiting for the key of {owners}")
+        return Stage("attested", f"the enclave has shown its evidence; waiting for the key of {', '.join(waiting)}")
     try:
         view.check_request(run)
     except Void as reason:
         return Stage("refused", str(reason), ended=True, refused=True)
     counter = view.counter(request.body.task)
     asked = {e.by for e in view.challenges.values() if e.body.request == run and e.body.c == counter}
-    missing = sorted(set(view.terms(request).owners(request.body.task)) - asked)
+    missing = sorted(set(view.owners(request)) - asked)
     if missing:
         return Stage("requested", f"waiting for the agent of {', '.join(missing)} to answer")
     short = task.holders.threshold - len(asked & set(task.holders.of))
@@ -146,8 +175,25 @@ def stage(view: View, run: str, consumer: str) -> Stage:
     return Stage("challenged", "owners and holders have answered; waiting for an enclave to show its evidence")
 
 
+def _waiting(view: View, instance: Instance) -> list[str]:
+    """Whose key, or share of one, an instance still waits for."""
+    owners = view.owners(instance.request)
+    waiting = {
+        view.deliveries[of].entry.by if of in view.deliveries else owners[0]
+        for of in view.needed_releases(instance.request)
+        if of not in instance.releases
+    }
+    for of, holders in view.needed_shares(instance.request).items():
+        given = instance.shares.get(of, {})
+        if len(given) < holders.threshold:
+            waiting |= set(holders.of) - given.keys()
+    return sorted(waiting)
+
+
 def _released(view: View, record: Entry[RunRecord], consumer: str) -> Stage:
     instance = view.instance_of(record.id)
+    if not record.body.outputs:
+        return Stage("done", _done(view, instance), ended=True)
     holders = view.task(instance.request).holders
     given = view.result_releases.get(record.id, {})
     stopped = [no for no in view.refusals.get(record.id, []) if no.by in view.terms(record).owners(instance.task)]
@@ -160,6 +206,16 @@ def _released(view: View, record: Entry[RunRecord], consumer: str) -> Stage:
         return Stage("stopped", f"{who} has refused the release: {why}", ended=True, refused=True)
     waiting = f"{len(given)} of {holders.threshold} holders have released it"
     return Stage("counted", f"the record counts; the release delay runs, {waiting}")
+
+
+def _done(view: View, instance: Instance) -> str:
+    said = instance.request.body
+    days = view.ingested(said.task)
+    return {
+        "ingest": f"{said.period} is taken in; the state holds {len(days)} days",
+        "cancel": f"the days of {said.period} are forgotten, without a report",
+        "key": f"the key of the pseudonyms of {said.period} is drawn",
+    }.get(said.action, "done")
 
 
 def _withdrawn(view: View, agreement: str, before: str) -> Stage:
@@ -190,6 +246,22 @@ def refusal_detail(member: Member, run: str) -> str | None:
         except CryptoError:
             continue
     return "the detail does not open with any key of this party"
+
+
+def told(member: Member, record: Entry[RunRecord]) -> dict[str, Any] | None:
+    """What an enclave told this party alone about its delivery in a run; None if it told it nothing."""
+    if member.name not in record.body.told:
+        return None
+    for identity in member.home.identities.values():
+        context = contexts.told(
+            record.agreement, instance=record.by, owner=identity.fingerprint, request=record.body.request
+        )
+        try:
+            opened = unseal(identity.opener, context, record.body.told[member.name])
+        except CryptoError:
+            continue
+        return dict(canonical.decode(opened, limit=64 * 1024))
+    return None
 
 
 def watch(member: Member, run: str, *, patience_s: float) -> Iterator[Stage | None]:
@@ -435,6 +507,7 @@ def about_run(member: Member, record: Entry[RunRecord], results: list[Result], l
         "record": record.id,
         "task": request.body.task,
         "period": request.body.period,
+        **({"days": days_of(member.view, request)} if request.body.action == "finish" else {}),
         "purpose": request.body.purpose,
         "statistic": {"name": statistic.name, "version": record.body.version, "title": statistic.title},
         "measurement": record.body.measurement,
@@ -450,6 +523,27 @@ def about_run(member: Member, record: Entry[RunRecord], results: list[Result], l
         },
         "suppressed": "an empty cell is hidden by the rules of the agreement; it is not zero",
     }
+
+
+def days_of(view: View, request: Entry[RunRequest]) -> dict[str, list[str]]:
+    """What became of each day of a report: taken in; failed, its run refused and not made good; skipped."""
+    task, period = request.body.task, request.body.period
+    counting = view.tasks[task].counting
+    record = view.counting_record(request.id)
+    place = counting.index(record.id) if record is not None else len(counting)
+    taken: list[str] = []
+    for id in counting[:place]:
+        said = view.requests[view.records[id][0].body.request].body
+        taken = [*taken, said.period] if said.action == "ingest" else []
+    refused = {
+        entry.body.period
+        for entry in view.requests.values()
+        if (entry.body.task, entry.body.action) == (task, "ingest") and view.run_refused(entry.id)
+    }
+    days = each_day(period)
+    failed = [day for day in days if day in refused and day not in taken]
+    skipped = [day for day in days if day not in refused and day not in taken]
+    return {"taken_in": sorted(taken), "failed": failed, "skipped": skipped}
 
 
 # -- proving -----------------------------------------------------------------------------------------------------

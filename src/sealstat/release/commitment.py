@@ -4,6 +4,7 @@ It is text, not Arrow or Parquet, so that whoever holds the table in any form ca
 """
 
 from datetime import date, datetime
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -19,9 +20,9 @@ def text(value: Any) -> str | None:
         return "true" if value else "false"
     if isinstance(value, date | datetime):
         return value.isoformat()
-    if isinstance(value, float):
-        raise TypeError("a released table holds exact values: whole numbers, decimals, text, dates")
-    return str(value)
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError("a released table holds finite numbers")
+    return str(value)  # of a float the shortest text that is the same float64
 
 
 def content(name: str, table: pa.Table) -> bytes:

@@ -7,16 +7,23 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-# A ratio with 4 decimals; 14 digits before the point, so that no count of ours overflows it.
-_TYPES: dict[str, Any] = {"text": pa.string(), "count": pa.int64(), "ratio": pa.decimal128(18, 4)}
+_TYPES: dict[str, Any] = {
+    "text": pa.string(),
+    "index": pa.int64(),
+    "count": pa.int64(),
+    # 4 decimals; 14 digits before the point, so that no count of ours overflows it
+    "ratio": pa.decimal128(18, 4),
+    "real": pa.float64(),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column: ``text``, a ``count`` (int64) or a ``ratio`` (decimal128 with 4 decimals, rounded half-even)."""
+    """A column: ``text``, an ``index`` (int64, a number that names), a ``count`` (int64), a ``ratio`` (decimal128 with
+    4 decimals, rounded half-even) or a ``real`` (float64, finite, made so that it is the same on every machine)."""
 
     name: str
-    type: Literal["text", "count", "ratio"]
+    type: Literal["text", "index", "count", "ratio", "real"]
     unit: str
     description: str
 

@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute
 
 from sealstat.agreement.periods import days
+from sealstat.tables import numbers
 from sealstat.tables.errors import BadFile, DataError
+from sealstat.tables.numbers import Scale
 from sealstat.tables.schemas import PSEUDONYM_BYTES, Column, TableSchema
 
 pc: Any = pyarrow.compute  # its stubs know fewer argument types than its functions
@@ -26,30 +28,46 @@ _DAY_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A batch after the rules: what is good, typed; and what is not, as it was written, with a reason for each row."""
+    """A batch after the rules: what is good, typed; and what is not, as it was written, with a reason for each row.
+
+    ``rounded``: how many numbers of the batch are not exactly what was written.
+    """
 
     good: pa.RecordBatch = field(repr=False)
     rejects: dict[str, int]
     rejected: pa.Table = field(repr=False)
+    rounded: int = 0
 
 
 class Rules:
     """The rules of one table for one period, with the lookups they need; made once for a whole file.
 
     Args:
+        period: may be None for a table without days.
         allowed: for each column that is a choice, the values it may have.
+        scale: what the agreement says of numbers.
     Raises:
         ValueError: not a period, or ``allowed`` names other columns than the choices of the schema.
     """
 
-    def __init__(self, schema: TableSchema, period: str, allowed: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        schema: TableSchema,
+        period: str | None,
+        allowed: Mapping[str, Sequence[str]],
+        scale: Scale | None = None,
+    ) -> None:
         choices = {column.name for column in schema.columns if column.kind == "choice"}
         if allowed.keys() != choices:
             raise ValueError(f"the allowed values are needed for exactly: {', '.join(sorted(choices))}")
         self.schema = schema
-        self.first, self.last = days(period)
-        count = (self.last - self.first).days + 1
-        self._days = pa.array([(self.first + timedelta(n)).isoformat() for n in range(count)], pa.string())
+        self.scale = scale or Scale()
+        if period is not None:
+            self.first, self.last = days(period)
+            count = (self.last - self.first).days + 1
+            self._days = pa.array([(self.first + timedelta(n)).isoformat() for n in range(count)], pa.string())
+        elif any(column.kind == "day" for column in schema.columns):
+            raise ValueError(f"a table of {schema.name} has days: a period is needed")
         self._choices = {name: pa.array(sorted(set(values)), pa.string()) for name, values in allowed.items()}
 
     def check(self, raw: pa.RecordBatch) -> Checked:
@@ -57,37 +75,49 @@ class Rules:
         typed: dict[str, pa.Array[Any]] = {}
         # 0 where no rule is broken yet, else 1 + the reason's place in schema.reasons
         verdict = np.zeros(len(raw), np.uint8)
+        rounded = 0
         for column in self.schema.columns:
             values = raw.column(column.name)
             typed[column.name] = values
             if column.kind == "day":
                 typed[column.name] = self._day(values, verdict, column)
-            else:
+            elif column.kind in ("identifier", "choice"):
                 good = self._identifier(values) if column.kind == "identifier" else self._choice(column, values)
                 self._mark(verdict, ~_flags(good), column.name)
+            else:
+                typed[column.name], well, inexact = numbers.read(column, values, self.scale)
+                self._mark(verdict, ~well, column.name)
+                rounded += inexact
+        if "empty" in self.schema.reasons:
+            weights = [typed[column.name] for column in self.schema.columns if column.kind == "weight"]
+            self._mark(verdict, ~_any_above_zero(weights), "empty")
         good_rows = pa.array(verdict == 0)
         arrays = [typed[name] for name in self.schema.names]
         fields = [pa.field(name, array.type, nullable=False) for name, array in zip(typed, arrays, strict=True)]
         checked = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
         if not verdict.any():
-            return Checked(checked, {}, _rejected(self.schema, raw.slice(0, 0), verdict[:0]))
+            return Checked(checked, {}, _rejected(self.schema, raw.slice(0, 0), verdict[:0]), rounded)
         bad = verdict != 0
         counts = np.bincount(verdict, minlength=len(self.schema.reasons) + 1)[1:]
         rejects = {reason: int(n) for reason, n in zip(self.schema.reasons, counts, strict=True) if n}
         return Checked(
-            checked.filter(good_rows), rejects, _rejected(self.schema, raw.filter(pa.array(bad)), verdict[bad])
+            checked.filter(good_rows), rejects, _rejected(self.schema, raw.filter(pa.array(bad)), verdict[bad]), rounded
         )
 
     def check_delivered(self, batch: pa.RecordBatch) -> None:
         """As the function of that name, for many parts of one table."""
         if not batch.schema.equals(self.schema.delivered, check_metadata=True):
             raise DataError("a delivered table has another schema than the agreement names")
-        for column in self.schema.columns:
-            values = batch.column(column.name)
+        for place, column in enumerate(self.schema.columns):
+            values = batch.column(place)
             if values.null_count:
                 raise DataError(f"column {column.name} of a delivered table has empty values")
             if len(values) and not self._delivered_well(column, values):
                 raise DataError(f"column {column.name} of a delivered table breaks its rule: {column.rule}")
+        if "empty" in self.schema.reasons:
+            weights = [batch.column(n) for n, column in enumerate(self.schema.columns) if column.kind == "weight"]
+            if not _any_above_zero(weights).all():
+                raise DataError("a delivered table has rows without any weight above 0")
 
     def _mark(self, verdict: Verdict, bad: Flags, reason: str) -> None:
         verdict[bad & (verdict == 0)] = 1 + self.schema.reasons.index(reason)
@@ -108,8 +138,8 @@ class Rules:
             real[missed] = _real_days(values.filter(pa.array(missed)))
             self._mark(verdict, missed & ~real, column.name)
             self._mark(verdict, missed & real, "period")
-        numbers = pc.fill_null(place, 0).to_numpy() + np.int32((self.first - date(1970, 1, 1)).days)
-        return pa.array(numbers.astype(np.int32)).view(pa.date32())
+        since = pc.fill_null(place, 0).to_numpy() + np.int32((self.first - date(1970, 1, 1)).days)
+        return pa.array(since.astype(np.int32)).view(pa.date32())
 
     def _delivered_well(self, column: Column, values: pa.Array[Any]) -> bool:
         if column.kind == "choice":
@@ -118,6 +148,8 @@ class Rules:
             span = pc.min_max(values.view(pa.int32())).as_py()  # as numbers: a hostile day need not be a date
             epoch = date(1970, 1, 1)
             return bool((self.first - epoch).days <= span["min"] and span["max"] <= (self.last - epoch).days)
+        if column.kind != "identifier":
+            return numbers.delivered_well(column, values, self.scale)
         width = self.schema.keep_prefix + PSEUDONYM_BYTES
         buffers: list[Any] = values.buffers()
         start = values.offset * width
@@ -191,6 +223,11 @@ def _rejected(schema: TableSchema, raw: pa.RecordBatch, verdict: Verdict) -> pa.
     reasons = pa.array(schema.reasons, pa.string()).take(pa.array(verdict.astype(np.int64) - 1, pa.int64()))
     columns = {"reason": reasons, **{name: raw.column(name) for name in schema.names}}
     return pa.table({**columns, "line": pa.nulls(len(raw), pa.string())})
+
+
+def _any_above_zero(columns: Sequence[Any]) -> Flags:
+    found: Flags = np.logical_or.reduce([column.to_numpy() > 0 for column in columns])
+    return found
 
 
 def _flags(values: pa.Array[Any]) -> Flags:

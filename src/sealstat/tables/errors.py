@@ -11,3 +11,7 @@ class BadFile(TableError):  # noqa: N818 - the word of the party who reads it; i
 
 class DataError(TableError):
     """An opened table that is not what its schema says: its maker is at fault, the reason for a run is `data`."""
+
+
+class Unsorted(DataError):  # noqa: N818 - a request to sort, before it is a fault
+    """A table's rows do not come in the order that its reader needs."""

@@ -24,8 +24,10 @@ import pyarrow.csv
 
 from sealstat.tables.checking import Rules, check_columns, rejected_lines
 from sealstat.tables.errors import BadFile
+from sealstat.tables.numbers import Scale
 from sealstat.tables.parquet import parquet_batches
 from sealstat.tables.schemas import MAX_FILE_ROWS, TableSchema
+from sealstat.tables.whole import check_size, check_whole
 
 _BLOCK_BYTES = 4 * 1024 * 1024  # the longest line; blocks of 16 MiB saved under a tenth of the time
 _MAX_HEADER_BYTES = 4096
@@ -49,17 +51,26 @@ Progress = Callable[[int, int, int], None]
 class Tally:
     """What became of a file's rows. Final once iteration has ended.
 
-    ``rows``: good rows handed on; ``rejects``: rows dropped, by reason; ``size_bytes``: of the file.
+    ``rows``: good rows handed on; ``rejects``: rows dropped, by reason; ``rounded``: numbers that are not exactly what
+    was written; ``size_bytes``: of the file.
     """
 
     rows: int = 0
     rejects: dict[str, int] = field(default_factory=dict)
+    rounded: int = 0
     size_bytes: int = 0
 
     @property
     def rejected(self) -> int:
         """How many rows were dropped."""
         return sum(self.rejects.values())
+
+    def add(self, other: Tally) -> None:
+        """Count another file's rows too."""
+        self.rows += other.rows
+        self.rounded += other.rounded
+        self.size_bytes += other.size_bytes
+        self._count(other.rejects)
 
     def _count(self, rejects: Mapping[str, int]) -> None:
         for reason, rows in rejects.items():
@@ -84,11 +95,12 @@ def prepare(
     path: Path,
     *,
     schema: TableSchema,
-    period: str,
+    period: str | None,
     allowed: Mapping[str, Sequence[str]],
     pseudonymise: Pseudonymise | None,
     rejects_file: Path,
     progress: Progress | None = None,
+    scale: Scale | None = None,
 ) -> Prepared:
     """A file's good rows, checked and under pseudonyms, in batches; for ``seal_table``.
 
@@ -97,25 +109,28 @@ def prepare(
     as they were written, and is for the owner alone; a refused file leaves none.
 
     Args:
-        period: as ``agreement.periods``; days outside it are rejects.
+        period: as ``agreement.periods``; days outside it are rejects. None for a table without days.
         allowed: the closed list of each choice, such as ``{"border_area": [...]}``.
         pseudonymise: from identifiers as text to pseudonyms of the delivered type, such as
             ``partial(pseudonyms.pseudonymise, prefix_len=6, key=L)``; None leaves identifiers as they are, for work
             on one's own data that is not sealed.
         progress: called after each batch with rows handed on, bytes read and bytes in all.
+        scale: what the agreement says of numbers.
     Returns:
-        An iterator over batches of ``schema.delivered`` (of text, text, date32 without pseudonyms), with ``tally``.
+        An iterator over batches of ``schema.delivered`` (identifiers and choices as text, days as date32 where an
+        identifier was left as it is), with ``tally``. Those of a table that is ``whole`` come when all were judged.
     Raises:
         BadFile: at the first step or at any later one; what was handed on before must not be used then.
         ValueError: not a period, or ``allowed`` does not fit the schema.
     """
-    rules = Rules(schema, period, allowed)
+    rules = Rules(schema, period, allowed, scale)
+    as_is = pseudonymise is None and any(column.kind == "identifier" for column in schema.columns)
 
     def batches(tally: Tally) -> Iterator[pa.RecordBatch]:
         with ExitStack() as stack:
-            file = stack.enter_context(_opened(path))
+            file = stack.enter_context(open_file(path))
             tally.size_bytes = os.fstat(file.fileno()).st_size
-            rejects = stack.enter_context(_Rejects(rejects_file))
+            rejects = stack.enter_context(Rejects(rejects_file))
             for raw, split_badly in _raw(file, tally.size_bytes, schema):
                 checked = rules.check(raw)
                 if split_badly:
@@ -124,26 +139,50 @@ def prepare(
                 tally._count(checked.rejects)
                 rejects.write(checked.rejected)
                 tally.rows += len(checked.good)
+                tally.rounded += checked.rounded
                 if tally.rows + tally.rejected > MAX_FILE_ROWS:
                     raise BadFile(f"the file has more than {MAX_FILE_ROWS} rows: deliver it in shorter periods")
                 if len(checked.good):
-                    yield checked.good if pseudonymise is None else _delivered(checked.good, schema, pseudonymise)
+                    yield checked.good if as_is else _delivered(checked.good, schema, pseudonymise)
                 if progress is not None:
                     progress(tally.rows, min(file.tell(), tally.size_bytes), tally.size_bytes)
             rejects.keep()
 
-    return Prepared(batches)
+    def at_once(tally: Tally) -> Iterator[pa.RecordBatch]:
+        found: list[pa.RecordBatch] = []
+        try:
+            for batch in batches(tally):
+                check_size(tally.rows, BadFile)
+                found.append(batch)
+            if tally.rejected:
+                reason = min(tally.rejects, key=schema.reasons.index)
+                rule = {column.name: column.rule for column in schema.columns}.get(reason, "one value for each")
+                raise BadFile(f"{tally.rejected} rows are bad, and no row can be left out: {reason} must be {rule}")
+            check_whole(pa.Table.from_batches(found, schema.delivered), schema, BadFile)
+        except BadFile:
+            rejects_file.unlink(missing_ok=True)
+            raise
+        yield from found
+
+    return Prepared(at_once if schema.whole else batches)
 
 
-def _delivered(good: pa.RecordBatch, schema: TableSchema, pseudonymise: Pseudonymise) -> pa.RecordBatch:
+def _delivered(good: pa.RecordBatch, schema: TableSchema, pseudonymise: Pseudonymise | None) -> pa.RecordBatch:
     arrays = [
-        pseudonymise(good.column(column.name)) if column.kind == "identifier" else good.column(column.name)
+        pseudonymise(good.column(column.name))
+        if pseudonymise is not None and column.kind == "identifier"
+        else good.column(column.name)
         for column in schema.columns
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema.delivered)
 
 
-def _opened(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
+    """A file of an owner's, for reading.
+
+    Raises:
+        BadFile: it cannot be read, or is no regular file.
+    """
     try:
         # Not blocking: a named pipe would wait for a writer before it can be seen to be none of ours.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -160,24 +199,39 @@ def _raw(file: BinaryIO, size: int, schema: TableSchema) -> Iterator[tuple[pa.Re
 
     What a file is, its first bytes say: the name may say anything.
     """
+    start = head(file)
+    if start.startswith(b"PAR1"):
+        return ((batch, []) for batch in parquet_batches(file, size, schema))
+    names, begin = header(start)
+    check_columns(names, schema)
+    file.seek(begin)
+    return csv_batches(file, names) if begin < size else iter(())
+
+
+def head(file: BinaryIO) -> bytes:
+    """The first bytes of a file, which say what it is (Parquet begins with PAR1), and the file at its start again.
+
+    Raises:
+        BadFile: it is empty, packed, or UTF-16.
+    """
     start = file.read(_MAX_HEADER_BYTES)
+    file.seek(0)
     if not start:
         raise BadFile("the file is empty: expected at least a line with the names of the columns")
     for magic, kind in _PACKED.items():
         if start.startswith(magic):
             raise BadFile(f"the file is packed ({kind}): {_UNPACK}")
-    if start.startswith(b"PAR1"):
-        file.seek(0)
-        return ((batch, []) for batch in parquet_batches(file, size, schema))
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise BadFile("the file is UTF-16 text: save it as UTF-8")
-    names, begin = _header(start, schema)
-    file.seek(begin)
-    return _csv_batches(file, names) if begin < size else iter(())
+    return start
 
 
-def _header(start: bytes, schema: TableSchema) -> tuple[list[str], int]:
-    """Column names in the file's order, and where the rows begin. The first line may be data: it is never quoted."""
+def header(start: bytes) -> tuple[list[str], int]:
+    """Column names in the file's order, and where the rows begin. The first line may be data: it is never quoted.
+
+    Raises:
+        BadFile: the first line is too long or no CSV in UTF-8.
+    """
     begin = len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0
     line_end = re.compile(rb"\r\n|\n|\r").search(start, begin)
     if line_end is None and len(start) == _MAX_HEADER_BYTES:
@@ -189,11 +243,10 @@ def _header(start: bytes, schema: TableSchema) -> tuple[list[str], int]:
         found = next(csv.reader([line.decode("utf-8")], strict=True), [])
     except (UnicodeDecodeError, csv.Error):
         raise BadFile("the first line is not CSV in UTF-8: expected the names of the columns") from None
-    check_columns(found, schema)
     return found, line_end.end() if line_end else len(start)
 
 
-def _csv_batches(file: BinaryIO, names: list[str]) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
+def csv_batches(file: BinaryIO, names: list[str]) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
     """Whole lines at a time, parsed in this thread.
 
     Arrow's own streaming reader was left: its threads call back into Python, and abort a process that ends just then.
@@ -262,7 +315,7 @@ def _refuse_broken_values(values: Sequence[Any]) -> None:
         raise BadFile("a value goes over the end of its line: a quotation mark is missing")
 
 
-class _Rejects:
+class Rejects:
     """The local file of dropped rows: for the owner's eyes, so mode 0600 from its first moment."""
 
     def __init__(self, path: Path) -> None:

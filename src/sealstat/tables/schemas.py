@@ -9,32 +9,43 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+Kind = Literal["identifier", "choice", "day", "pseudonym", "tile", "weight", "area", "residents"]
+
+
+NUMBERS = frozenset[str]({"tile", "weight", "area", "residents"})
+"""The kinds of columns that may be numbers in Parquet."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """A column as the owner has it.
 
     ``kind`` says how it is checked: an ``identifier`` becomes a pseudonym, a ``choice`` comes from the closed
-    list that the agreement gives, a ``day`` lies in the period. ``rule`` is the same for a person.
+    list that the agreement gives, a ``day`` lies in the period; a ``pseudonym`` was made before; a ``tile`` is an
+    easting or northing in the agreement's rectangle, a ``weight`` or ``residents`` a decimal that is delivered in fixed
+    point, an ``area`` the number of a reference area. ``rule`` is the same for a person.
     """
 
     name: str
-    kind: Literal["identifier", "choice", "day"]
+    kind: Kind
     rule: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSchema:
-    """A table by name: its columns at home, its rules, and the Arrow schema that is sealed.
+    """A table by name: its columns at home, its rules, and the Arrow schema that is sealed, column by column.
 
     ``keep_prefix`` digits of an identifier of ``identifier_digits`` ASCII digits stay readable in the pseudonym:
-    an agreement over this table must say the same.
+    an agreement over this table must say the same. ``whole``: a table that means nothing with rows left out, so that a
+    bad row refuses the file, as does what ``tables.whole`` finds. ``file_a_day``: the rows of a file are one day's.
     """
 
     name: str
     columns: tuple[Column, ...]
-    identifier_digits: int
-    keep_prefix: int
+    identifier_digits: int = 0
+    keep_prefix: int = 0
+    whole: bool = False
+    file_a_day: bool = False
     delivered: pa.Schema = field(compare=False)
 
     @property
@@ -47,9 +58,11 @@ class TableSchema:
         """The closed list of reasons for which a row is dropped.
 
         ``columns``: not one value per column; a column's name: the value breaks the column's rule; ``period``: a day
-        outside the period. A row that breaks several rules counts under the first.
+        outside the period; ``empty``: no weight above 0. A row that breaks several rules counts under the first.
         """
-        return ("columns", *self.names, "period")
+        more = (("period", "day"), ("empty", "weight"))
+        kinds = {column.kind for column in self.columns}
+        return ("columns", *self.names, *(reason for reason, kind in more if kind in kinds))
 
 
 PSEUDONYM_BYTES = 16
@@ -74,7 +87,65 @@ _ROAMERS = TableSchema(
     delivered=_filled(imsi=pa.binary(6 + PSEUDONYM_BYTES), border_area=pa.string(), date=pa.date32()),
 )
 
-_TABLES = {table.name: table for table in (_ROAMERS,)}
+MAX_AREAS = 128
+MAX_WHOLE_ROWS = 1_000_000
+"""Most rows in a table that is refused or taken whole."""
+
+MAX_DAYS = 366
+MAX_WEIGHT = (2**32 - 1) // MAX_DAYS
+"""Most of a weight, in units of its resolution: a year's sum fits 32 bits."""
+
+RESIDENTS_BITS = 32
+MAX_RESIDENTS = 10_000_000
+"""Most residents of one square kilometre: about a hundred times the densest in the world."""
+
+PLAIN_ID_BYTES = 12
+"""Bytes of a user's identifier in the clear: what a period pseudonym opens to."""
+
+_TILE_RULE = "a whole number of km inside the agreement's rectangle"
+_TILE = (
+    Column(name="tile_e", kind="tile", rule=_TILE_RULE),
+    Column(name="tile_n", kind="tile", rule=_TILE_RULE),
+)
+_WEIGHT_RULE = f"a decimal of at least 0 and, in units of the agreement's resolution, at most {MAX_WEIGHT}"
+
+_PRESENCE = TableSchema(
+    name="presence",
+    columns=(
+        Column(name="user_id", kind="pseudonym", rule="a period's pseudonym: 32 hexadecimal digits"),
+        *_TILE,
+        *(
+            Column(name=name, kind="weight", rule=_WEIGHT_RULE)
+            for name in ("weight_day", "weight_sub1", "weight_sub2", "weight_sub3")
+        ),
+    ),
+    file_a_day=True,
+    delivered=_filled(
+        pseudonym=pa.binary(PSEUDONYM_BYTES),
+        tile_e=pa.uint16(),
+        tile_n=pa.uint16(),
+        v0=pa.uint32(),
+        v1=pa.uint32(),
+        v2=pa.uint32(),
+        v3=pa.uint32(),
+    ),
+)
+
+_REFERENCE_AREAS = TableSchema(
+    name="reference_areas",
+    columns=(Column(name="area_id", kind="area", rule=f"a whole number from 0 to {MAX_AREAS - 1}"), *_TILE),
+    whole=True,
+    delivered=_filled(area_id=pa.uint8(), tile_e=pa.uint16(), tile_n=pa.uint16()),
+)
+
+_CENSUS = TableSchema(
+    name="census",
+    columns=(*_TILE, Column(name="residents", kind="residents", rule=f"a decimal from 0 to {MAX_RESIDENTS}")),
+    whole=True,
+    delivered=_filled(tile_e=pa.uint16(), tile_n=pa.uint16(), residents=pa.int64()),
+)
+
+_TABLES = {table.name: table for table in (_ROAMERS, _PRESENCE, _REFERENCE_AREAS, _CENSUS)}
 
 
 def get(name: str) -> TableSchema:

@@ -100,7 +100,7 @@ class Run:
 
     Attributes:
         kept: of the keepers whose word is needed.
-        released: key-releases, in order of the request's deliveries.
+        released: the key-releases that the record names, of owners and holders.
         results: result-releases; empty for the run before the one in question.
     """
 
@@ -128,7 +128,8 @@ def run_of(view: View, record: str) -> Run:
     if record not in view.records or not view.counts(record):
         raise BundleError("there is no such run-record that counts: wait until the needed keepers have said kept")
     entry, instance = view.records[record]
-    needed = view.terms(entry).needed_keepers(instance.task)
+    named = entry.body.outputs or entry.body.state
+    needed = view.terms(entry).needed_keepers(instance.task) if named else []
     kept: dict[str, Entry[body.Kept]] = {}
     for said in view.entries.values():
         if isinstance(said.body, body.Kept) and said.body.record == record and said.by in needed:
@@ -139,7 +140,7 @@ def run_of(view: View, record: str) -> Run:
         deliveries=[view.deliveries[id].entry for id in entry.body.deliveries],
         challenges=[view.challenges[id] for id in instance.evidence.body.challenges],
         evidence=instance.evidence,
-        released=[instance.releases[id] for id in entry.body.deliveries],
+        released=[each for each in instance.all_releases if each.id in entry.body.releases],
         kept=list(kept.values()),
         results=list(view.result_releases.get(record, {}).values()),
     )

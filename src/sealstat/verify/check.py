@@ -319,7 +319,7 @@ class _Check:
 
     def _signatures_and_roles(self) -> None:
         record = self._record()
-        self.view = View(self.chain)
+        self.view = View(self.chain, partial=True)
         # How many records counted before the earliest shown is not in the bundle; the releases' owners replayed it.
         earlier = record.c - 1 if record.c else 0
         self.view.tasks[self._task_of(record)] = TaskState(counter=earlier)
@@ -477,14 +477,42 @@ class _Check:
         extra = [self.statements[id].type for id in self.statements.keys() - shown]
         _require(not extra, "form", f"the file holds a {(extra or [''])[0]} that is no part of this proof")
         task = self.answer.request.body.task
-        for name, entry in zip(self.agreement.tasks[task].inputs, self.answer.deliveries, strict=True):
+        names = {dataset: name for name, dataset in self.agreement.tasks[task].inputs.items()}
+        for entry in self.answer.deliveries:
+            name = names[entry.body.dataset]
             sentence = (
                 f"{name}: {entry.body.dataset} for {entry.body.period}, delivered by {entry.by} at leaf {entry.index}"
             )
             self.say(f"inputs.{name}", "proved", f"{sentence}, whose key its owner gave to this instance")
         request = self.answer.request
-        asked = f"{request.by} asked for {task}, {request.body.period}, for the purpose {request.body.purpose}"
+        self._say_state(request.body.action)
+        what = {"run": task, "ingest": f"a day to be taken in by {task}", "finish": f"the report of {task}"}
+        what |= {"cancel": f"the days of {task} to be forgotten", "key": f"a key to be drawn by {task}"}
+        asked = f"{request.by} asked for {what[request.body.action]}, {request.body.period}"
+        asked += f", for the purpose {request.body.purpose}"
         self.say("inputs.request", "proved", asked)
+
+    def _say_state(self, action: str) -> None:
+        """Which state a run went on from, by whose shares; and which it left."""
+        shares = [entry for entry in self.answer.released if entry.body.state is not None]
+        before = self.before.record.body.state if self.before else None
+        if shares:
+            who, what = ", ".join(sorted(entry.by for entry in shares)), shares[0].body.state
+            fits = before is not None and all(entry.body.state == before.digest for entry in shares)
+            _require(fits, "state", "the run went on from another state than the record before left")
+            sentence = f"it went on from state {what}, which the record before left; {who} gave their shares of its key"
+            self.say("state.before", "proved", sentence)
+        elif before is not None:
+            raise _FailedError("state", "the record before left a state, and no holder gave a share of its key")
+        left = self.answer.record.body.state
+        if left is not None:
+            days = (
+                "that the day was not in the state before: those who gave their shares replayed the log and attest it"
+            )
+            self.say("state.after", "proved", f"it left state {left.digest}, whose key is split among the holders")
+            self.say("limits.days", "not proved", days)
+        elif action in ("finish", "cancel"):
+            self.say("state.after", "proved", "it left no state: from here on there is no share by which to go on")
 
     def _check_run(self, run: Run) -> None:
         """What the replay leaves to those who release: challenges, measurement, and the record's own words."""
@@ -493,7 +521,7 @@ class _Check:
         task = terms.tasks[request.task]
         base = self.named[evidence.id].checkpoint.size
         challengers = [entry.by for entry in run.challenges]
-        owners, holders = terms.owners(request.task), [name for name in challengers if name in task.holders.of]
+        owners, holders = self.view.owners(run.request), [name for name in challengers if name in task.holders.of]
         _require(len(challengers) == len(set(challengers)), "evidence", "one party challenged an instance twice")
         _require(set(owners) <= set(challengers), "evidence", "the evidence answers no challenge of an owner")
         enough = len(holders) >= task.holders.threshold
@@ -508,8 +536,12 @@ class _Check:
         parameters: dict[str, Any] = {**task.parameters, **request.parameters}
         _require(record.statistic == task.statistic, "code", "the record names another statistic than the agreement")
         _require(record.parameters == parameters, "code", "the record names other parameters than were agreed")
-        sharers = set(record.shares) == set(task.holders.of)
-        _require(sharers, "outputs", "the result's key is not shared among the holders that the agreement names")
+        shared = [("result", record.shares)] if record.outputs else []
+        shared += [("state", record.state.shares)] if record.state else []
+        shared += [("drawn", record.key.shares)] if record.key else []
+        for what, shares in shared:
+            fits = set(shares) == set(task.holders.of)
+            _require(fits, "outputs", f"the {what} key is not shared among the holders that the agreement names")
 
     # -- (10) release rules ------------------------------------------------------------------------------------------
 
@@ -519,9 +551,8 @@ class _Check:
         agreed = {name: release.to_json() for name, release in task.releases.items()}
         _require(record.rules == agreed, "rules", "the record names other release rules than the agreement")
         tables = [output.table for output in record.outputs]
-        _require(
-            sorted(tables) == sorted(agreed), "outputs", "the record's tables are not those the agreement releases"
-        )
+        listed = sorted(agreed) if run.request.body.action in ("run", "finish") else []
+        _require(sorted(tables) == listed, "outputs", "the record's tables are not those the agreement releases")
         self.say("rules.statistic", "proved", f"the agreed statistic, {record.statistic} (version {record.version})")
         for output in record.outputs:
             release = task.releases[output.table]
@@ -543,6 +574,8 @@ class _Check:
             sentence = f"{entry.by} released its share of the key at leaf {entry.index}, for this record of number "
             sentence += f"{self.answer.record.body.c} and no other"
             self.say(f"outputs.release.{entry.by}", "attested", sentence)
+        if not self.answer.record.body.outputs:
+            return
         if len(self.answer.results) < task.holders.threshold:
             sentence = (
                 f"that anybody could open the result: {len(self.answer.results)} of {task.holders.threshold} needed "

@@ -1,5 +1,6 @@
 """Agreements of the right form that must still be refused, one reason at a time."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
@@ -318,8 +319,12 @@ class _NoContributors:
     """A statistic with a table whose contributors nobody counts."""
 
     version = 1
+    day = None
     inputs = {"a": "roamers", "b": "roamers"}
     tables: dict[str, str | None] = {"all": None}
+
+    def missing_inputs(self, given: Collection[str], parameters: Mapping[str, Any]) -> list[str]:
+        return []
 
     def parameter_problems(self, parameters: dict[str, Any]) -> list[str]:
         return []
@@ -334,6 +339,9 @@ class _Fake:
 
     def identifier(self, schema: str) -> tuple[str, int] | None:
         return ("imsi", 6)
+
+    def by_period_key(self, schema: str) -> bool:
+        return False
 
 
 def test_a_table_without_contributors_cannot_be_protected():

@@ -46,6 +46,7 @@ def test_every_command_of_the_contract_exists() -> None:
         agreement new; agreement check; agreement explain; agreement approve; agreement withdraw; agreement show;
         host serve; host admit; enclave serve; witness serve; measure; deliver; run start; run show; run abandon; fetch;
         proof; verify; log check; statistic list; statistic describe; statistic run; synthetic population;
+        pseudonymise file; pseudonymise serve; pseudonymise close;
         case list; case run"""
     assert {" ".join(name.split()) for name in expected.split(";")} <= ALL.keys()
 
@@ -65,7 +66,7 @@ def test_every_command_says_what_it_does_with_an_example(name: str) -> None:
         pytest.param(["party", "card"], 1, "make one with", id="no party here"),
         pytest.param(["agreement", "new", "bogus"], 1, "expected visitors", id="no such draft"),
         pytest.param(["agreement", "check", "nowhere.yaml"], 1, "mistakes in", id="no such file"),
-        pytest.param(["statistic", "describe", "bogus"], 1, "expected one of visitors", id="no such statistic"),
+        pytest.param(["statistic", "describe", "bogus"], 1, "one of longitudinal, visitors", id="no such statistic"),
         pytest.param(["case", "run", "99"], 1, "not built yet", id="no such case"),
         pytest.param(["verify", "nowhere.json"], 1, "cannot use nowhere.json", id="no such proof"),
         pytest.param(["party", "create", "Bad Name", "--recovery", "r"], 1, "no name for a party", id="bad name"),
