@@ -50,10 +50,14 @@ def leaf_of(view: View, statement: Statement, task: str) -> Leaf | None:
         return (statement.type, by, *([said["new"]] if "new" in said else []))
     if statement.type == "run-request":
         request = view.requests.get(statement.id)
-        if request is None or request.body.task != task or said.get("action", "run") not in LEAVES:
+        if request is None or request.body.task != task or request.body.action not in LEAVES:
             return None
         needs = [(id, view.deliveries[id].entry.by) for id in request.body.deliveries]
-        return ("request", statement.id, said.get("action", "run"), tuple(needs))
+        if request.body.action == "key":
+            needs = [(request.id, owner) for owner in view.owners(request)]
+        shared = view.needed_shares(request).items()
+        keys = [(of, tuple(holders.of), holders.threshold) for of, holders in shared if of != _newest(view, task)]
+        return ("request", statement.id, request.body.action, tuple(needs), tuple(keys))
     if statement.type == "enclave-evidence":
         named = [view.challenges[id].body for id in said["challenges"] if id in view.challenges]
         # a counter on which its challenges agree is its own; without one it is void
@@ -62,7 +66,11 @@ def leaf_of(view: View, statement: Statement, task: str) -> Leaf | None:
             return None
         return ("evidence", statement.by, said["request"], named[0].c)
     if statement.type == "key-release":
-        what = ("key", said["delivery"]) if said.get("delivery") else ("share",) if said.get("state") else None
+        what: tuple[str, str] | None = ("key", said.get("delivery") or said["request"])
+        if said.get("state"):
+            what = ("share", "state") if said["state"] == _newest(view, task) else None
+        elif said.get("period_key"):
+            what = ("share", said["period_key"])
         instance = view.instances.get(said["instance"])
         if what is None or instance is None or instance.request.id != said["request"]:
             return None
@@ -76,6 +84,12 @@ def leaf_of(view: View, statement: Statement, task: str) -> Leaf | None:
         return ("refusal", by, by if own else said["of"])
     about = {"kept": "record", "abandon": "instance", "result-release": "record"}.get(statement.type)
     return (statement.type, by, said[about]) if about else None
+
+
+def _newest(view: View, task: str) -> str | None:
+    """The digest of a task's newest state."""
+    record = view.state_record(task)
+    return record.body.state.digest if record is not None and record.body.state is not None else None
 
 
 def compare(chain: list[Statement], statements: Iterable[Statement], task: str) -> Model:

@@ -3,10 +3,11 @@
 This is the oracle that the real ``View`` is compared with (conformance.py), and the log of the model (protocol.py).
 It knows no cryptography, bodies or parties beyond names. A leaf is a tuple: its type, who says it, what about:
 
-    ("request", r, action, needs)         needs: the deliveries as ((delivery, owner), ...)
+    ("request", r, action, needs, keys)   needs: the deliveries as ((delivery, owner), ...); of a run that draws a
+                                          key, itself; keys: of pseudonyms, as ((key, holders, threshold), ...)
     ("evidence", i, r, c)                 an instance i; c as in the challenges it names
     ("key", owner, i, c, delivery)        key-release of a delivery
-    ("share", holder, i, c)               key-release of a share of the newest state
+    ("share", holder, i, c, of)           key-release of a share of the newest state ("state", if left out) or a key
     ("record", i, id)
     ("kept", keeper, id)
     ("refusal", who, of)                  of == who: an instance's own; else an owner's, of a record
@@ -22,7 +23,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 Leaf = tuple  # of strings, numbers, and of the tuple that a request needs
-LEAVES = {"run": {"result"}, "ingest": {"state"}, "finish": {"result"}, "cancel": set()}  # what a record leaves behind
+LEAVES = {
+    "run": {"result"},
+    "ingest": {"state"},
+    "finish": {"result"},
+    "cancel": set(),
+    "key": set(),
+}  # what a record leaves behind
 NONE: frozenset[str] = frozenset()
 
 
@@ -43,6 +50,7 @@ class Request(NamedTuple):
 
     action: str
     needs: tuple[tuple[str, str], ...]
+    keys: tuple[tuple[str, tuple[str, ...], int], ...] = ()
 
 
 class Run(NamedTuple):
@@ -52,7 +60,7 @@ class Run(NamedTuple):
     c: int
     over: bool = False
     keys: frozenset[str] = NONE  # deliveries
-    shares: frozenset[str] = NONE  # holders
+    shares: frozenset[tuple[str, str]] = frozenset()  # of what, holder
     recorded: bool = False
     record: str | None = None  # the first, if it was in order at its leaf
     kept: frozenset[str] = NONE
@@ -100,7 +108,15 @@ def has_keys(terms: Terms, facts: Facts, run: Run) -> bool:
     request = facts.request(run.request)
     assert request is not None
     owners = all(delivery in run.keys for delivery, _ in request.needs)
-    return owners and (facts.state is None or len(run.shares) >= terms.threshold)
+    return owners and all(
+        sum(given == of for given, _ in run.shares) >= threshold for of, _, threshold in shared(terms, facts, request)
+    )
+
+
+def shared(terms: Terms, facts: Facts, request: Request) -> tuple[tuple[str, tuple[str, ...], int], ...]:
+    """Of what the run needs shares, who holds them, and of how many."""
+    newest = (("state", terms.holders, terms.threshold),) if facts.state is not None else ()
+    return (*newest, *request.keys)
 
 
 @lru_cache(maxsize=1_000_000)
@@ -108,8 +124,7 @@ def read(terms: Terms, facts: Facts, leaf: Leaf) -> Facts:
     """What follows with one leaf more; a leaf that means nothing changes nothing."""
     type, by, *about = leaf
     if type == "request":
-        action, needs = about
-        return facts._replace(requests=(*facts.requests, (by, Request(action, needs))))
+        return facts._replace(requests=(*facts.requests, (by, Request(*about))))
     if type == "evidence":
         return _evidence(facts, by, *about)
     if type in ("key", "share"):
@@ -144,17 +159,17 @@ def _evidence(facts: Facts, instance: str, request: str, c: int) -> Facts:
     return _with(facts, instance, Run(request, c, over=c < facts.counter))
 
 
-def _release(terms: Terms, facts: Facts, type: str, by: str, instance: str, c: int, delivery: str = "") -> Facts:
+def _release(terms: Terms, facts: Facts, type: str, by: str, instance: str, c: int, of: str = "state") -> Facts:
     run = facts.run(instance)
     # behind that instance's evidence; it names c and is nothing where c is not the counter at its leaf
     if run is None or run.over or not c == run.c == facts.counter:
         return facts
     request = facts.request(run.request)
     assert request is not None
-    if type == "key" and (delivery, by) in request.needs:
-        run = run._replace(keys=run.keys | {delivery})
-    elif type == "share" and by in terms.holders and facts.state is not None:
-        run = run._replace(shares=run.shares | {by})
+    if type == "key" and (of, by) in request.needs:
+        run = run._replace(keys=run.keys | {of})
+    elif type == "share" and any(of == key and by in holders for key, holders, _ in shared(terms, facts, request)):
+        run = run._replace(shares=run.shares | {(of, by)})
     else:
         return facts
     facts = _with(facts, instance, run)

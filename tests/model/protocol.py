@@ -237,7 +237,7 @@ def acts(
     if not may_release(judged, instance) or not _challenged(setting, state, facts, name, instance):
         return []
     already = {*unread, *(("key", name, instance, run.c, delivery) for delivery in run.keys)}
-    already |= {("share", name, instance, run.c)} if name in run.shares else set()
+    already |= {("share", name, instance, run.c)} if ("state", name) in run.shares else set()
     due = [leaf for leaf in release_of(setting, facts, name, instance) if leaf not in already]
     if facts.state is not None and not any(record == facts.state for _, record in holder.states):
         due = [leaf for leaf in due if leaf[0] != "share"]  # it has none
