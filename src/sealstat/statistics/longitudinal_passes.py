@@ -289,7 +289,7 @@ class _Sums:
     def add(self, cell: Ints, anchor: Ints) -> None:
         """One user in each of the cells, which may repeat; ``anchor``: the number of the user's top tile."""
         high, low = self._weight[:, anchor]
-        with self._lock:  # numpy lets other threads run while it adds
+        with self._lock:  # numpy need not keep other threads from running while it adds
             np.add.at(self.users, cell, 1)
             np.add.at(self.high, cell, high)
             np.add.at(self.low, cell, low)
