@@ -8,6 +8,7 @@ who may ask for what is no part of the model.
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from model.log import LEAVES, Facts, Leaf, Terms, has_keys, live, read, read_all
 from model.protocol import may_release
@@ -66,15 +67,9 @@ def leaf_of(view: View, statement: Statement, task: str) -> Leaf | None:
             return None
         return ("evidence", statement.by, said["request"], named[0].c)
     if statement.type == "key-release":
-        what: tuple[str, str] | None = ("key", said.get("delivery") or said["request"])
-        if said.get("state"):
-            what = ("share", "state") if said["state"] == _newest(view, task) else None
-        elif said.get("period_key"):
-            what = ("share", said["period_key"])
-        instance = view.instances.get(said["instance"])
-        if what is None or instance is None or instance.request.id != said["request"]:
-            return None
-        return (what[0], by, said["instance"], said["c"], *what[1:])
+        return _release(view, said, by, task)
+    if statement.by in view.instances and view.instances[statement.by].task != task:
+        return None  # of another task
     if statement.type == "run-record":
         return ("record", statement.by, statement.id)
     if statement.type == "refusal":
@@ -82,8 +77,22 @@ def leaf_of(view: View, statement: Statement, task: str) -> Leaf | None:
         if own and said["of"] != view.instances[statement.by].request.id:
             return None
         return ("refusal", by, by if own else said["of"])
+    if said.get("record") in view.records and view.instance_of(said["record"]).task != task:
+        return None
     about = {"kept": "record", "abandon": "instance", "result-release": "record"}.get(statement.type)
     return (statement.type, by, said[about]) if about else None
+
+
+def _release(view: View, said: dict[str, Any], by: str, task: str) -> Leaf | None:
+    what: tuple[str, str] | None = ("key", said.get("delivery") or said["request"])
+    if said.get("state"):
+        what = ("share", "state") if said["state"] == _newest(view, task) else None
+    elif said.get("period_key"):
+        what = ("share", said["period_key"])
+    instance = view.instances.get(said["instance"])
+    if what is None or instance is None or (instance.request.id, instance.task) != (said["request"], task):
+        return None
+    return (what[0], by, said["instance"], said["c"], *what[1:])
 
 
 def _newest(view: View, task: str) -> str | None:

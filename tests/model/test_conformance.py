@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from days import DAYS, KEYS, REPORT, TASK, Days
 from model import log
 from model.conformance import Drifted, check_moves, compare
 from sealstat.crypto.statement import Statement
@@ -130,3 +131,38 @@ def test_a_model_that_reads_otherwise_is_found_out(monkeypatch: pytest.MonkeyPat
             compare(story.chain, story.statements.values(), "visitors")
     finally:
         log.read.cache_clear()
+
+
+@cache
+def days_pool() -> tuple[list[Statement], tuple[Statement, ...]]:
+    """A key drawn for each of two days, both days taken in, then all of it forgotten."""
+    story = Days()
+    story.take_in(*DAYS[:2])
+    story.do(TASK, "cancel", REPORT)
+    return story.chain, tuple(story.statements.values())
+
+
+@pytest.mark.parametrize(("task", "counter"), [(TASK, 3), (KEYS, 2)])
+def test_view_and_model_say_the_same_of_a_task_with_state(task: str, counter: int) -> None:
+    chain, said = days_pool()
+    model = compare(chain, said, task)
+    assert model.facts.counter == counter
+    assert check_moves(model, {"operator-a", "operator-b", "regulator", "ministry"}) > counter
+
+
+@pytest.mark.parametrize("task", [TASK, KEYS])
+@given(data=st.data())
+@settings(max_examples=40)
+def test_view_and_model_say_the_same_of_state_whatever_is_held_back(task: str, data: st.DataObject) -> None:
+    """Releases, shares, records and `kept` that the host logs later, or not at all."""
+    chain, said = days_pool()
+    order = list(range(len(said)))
+    held = [at for at in order if said[at].type in ("key-release", "run-record", "kept")]
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = order.index(data.draw(st.sampled_from(held)))
+        moved = order.pop(place)
+        later = data.draw(st.integers(0, 8))
+        if later:
+            order.insert(place + later, moved)
+        held = [at for at in held if at in order]
+    compare(chain, [said[at] for at in order], task)
