@@ -22,6 +22,7 @@ from sealstat.host.errors import RefusedError, not_found
 from sealstat.host.sequencer import is_left, may_read
 from sealstat.host.service import Host, done
 from sealstat.log.errors import LogError
+from sealstat.wire.client import MAX_READ
 from sealstat.wire.signing import SignedRequest
 
 MAX_WAIT_S = 25
@@ -109,20 +110,41 @@ async def post_statement(request: Request, host: TheHost, signed: Signed) -> dic
 
 @router.get("/v1/statements/{id}", summary="A statement's envelope, for the parties of its agreement")
 async def get_statement(host: TheHost, signed: Signed, id: Digest) -> Response:
-    def look() -> bytes | None:
-        table = tables.statements.c
-        with host.store.reading() as connection:
-            wanted = select(table.agreement, table.type, table.envelope).where(table.id == id)
-            row = connection.execute(wanted).one_or_none()
-            if row is None:
-                return None
-            left = row.type == "agreement" and is_left(connection, row.agreement, signed.fingerprint)
-            return bytes(row.envelope) if left or may_read(connection, row.agreement, signed.fingerprint) else None
-
-    envelope = await run_in_threadpool(look)
+    (envelope,) = await run_in_threadpool(_envelopes, host, [id], signed.fingerprint)
     if envelope is None:
         raise not_found()
     return Response(envelope, media_type="application/json")
+
+
+@router.post(
+    "/v1/statements/read",
+    summary="Several statements' envelopes in the order of their ids, null for what is not there",
+    openapi_extra=_JSON,
+)
+async def read_statements(request: Request, host: TheHost, signed: Signed) -> Response:
+    body = await read_all(request, _DIGESTS_LIMIT_BYTES, host.settings.limits)
+    check_digest(body, signed.body_sha256)
+    wanted = _json(body)
+    if not isinstance(wanted, list) or len(wanted) > MAX_READ or not all(map(_is_digest, wanted)):
+        raise RefusedError(400, "malformed", f"expected a JSON list of at most {MAX_READ} ids")
+    found = await run_in_threadpool(_envelopes, host, wanted, signed.fingerprint)
+    return Response(b"[" + b",".join(each or b"null" for each in found) + b"]", media_type="application/json")
+
+
+def _envelopes(host: Host, ids: list[str], caller: str) -> list[bytes | None]:
+    """The envelopes of those statements that the caller may read."""
+    table = tables.statements.c
+    wanted = select(table.id, table.agreement, table.type, table.envelope).where(table.id.in_(ids))
+    with host.store.reading() as connection:
+        rows = {row.id: row for row in connection.execute(wanted)}
+        may = {agreement: may_read(connection, agreement, caller) for agreement in {r.agreement for r in rows.values()}}
+        return [
+            bytes(row.envelope)
+            if row is not None
+            and (may[row.agreement] or (row.type == "agreement" and is_left(connection, row.agreement, caller)))
+            else None
+            for row in map(rows.get, ids)
+        ]
 
 
 @router.put("/v1/agreements/{agreement}/blobs/{digest}", summary="Store ciphertext", openapi_extra=_OCTETS)

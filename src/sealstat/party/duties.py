@@ -389,7 +389,8 @@ def drop_states(member: Member) -> None:
                 continue
             if member.home.ledger.fact("dropped", id):
                 continue
-            for digest in _named_blobs(member, record.body) if _have_list(member, record.body) else []:
+            named = _named_blobs(member, record.body) if _have_list(member, record.body) else []
+            for digest in reversed(named):  # the list of parts after the parts: a crash in between must not hide them
                 (kept_folder(member) / digest).unlink(missing_ok=True)
             member.home.ledger.note_fact("dropped", id, True)
 
@@ -417,11 +418,13 @@ def take_shares(member: Member) -> None:
         taken = ledger.fact("taken", ref) or 0
         for c in range(taken, len(state.counting)):
             record, instance = member.view.records[state.counting[c]]
-            opened = record.agreement != member.id or _take_record(member, record, instance)
+            if record.agreement != member.id:
+                continue  # the member of that version takes it, and destroys its keys
+            opened = _take_record(member, record, instance)
             # forward secrecy: what was sealed to these keys, in abandoned records too, is dead from here on; where the
             # share did not open they stay until the next record counts, or nobody could find out why
             for entry in member.view.challenges.values():
-                same = member.view.requests[entry.body.request].body.task == task
+                same = (entry.agreement, member.view.requests[entry.body.request].body.task) == (member.id, task)
                 if same and entry.body.c <= (c if opened else c - 1):
                     _destroy_seal_to(member, entry)
             ledger.note_fact("taken", ref, c + 1)

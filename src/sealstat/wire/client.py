@@ -4,7 +4,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -12,7 +12,9 @@ from typing import Any
 
 import httpx
 
+from sealstat.crypto import canonical
 from sealstat.crypto.cards import InstanceCard
+from sealstat.crypto.errors import CryptoError
 from sealstat.crypto.identity import Signer
 from sealstat.crypto.statement import Statement
 from sealstat.log.errors import MissingTileError
@@ -22,6 +24,8 @@ from sealstat.wire.signing import sign_request
 
 BLOB_LIMIT_BYTES = 33 * 1024 * 1024
 _ANSWER_LIMIT_BYTES = 1 << 20
+MAX_READ = 64  # statements in one answer: with the limit on one, at most 16 MiB
+_READ_LIMIT_BYTES = 17 << 20
 _TRIES = 4
 _PAUSE_S = 0.25
 
@@ -85,6 +89,28 @@ class HostClient:
             MissingError: the host does not give it.
         """
         return self._call("GET", f"/v1/statements/{id}", limit=_ANSWER_LIMIT_BYTES).content
+
+    def statements(self, ids: Sequence[str]) -> list[bytes | None]:
+        """The envelopes of several statements, in the order of their ids; None for what the host does not give.
+
+        Raises:
+            WireError: the answer is no such list.
+        """
+        found: list[bytes | None] = []
+        for start in range(0, len(ids), MAX_READ):
+            asked = list(ids[start : start + MAX_READ])
+            body = canonical.encode(asked)
+            answer = self._call("POST", "/v1/statements/read", body, limit=_READ_LIMIT_BYTES).content
+            try:
+                given = json.loads(answer)
+                # the envelopes as they were stored: their one form is the canonical one
+                read = [None if each is None else canonical.encode(each) for each in given]
+            except (ValueError, TypeError, RecursionError, CryptoError) as error:
+                raise WireError(f"the host at {self.url} did not answer with statements") from error
+            if len(read) != len(asked):
+                raise WireError(f"the host at {self.url} answered with another number of statements")
+            found += read
+        return found
 
     def log_file(self, path: str) -> bytes:
         """A file of the log: the checkpoint or a tile."""

@@ -4,6 +4,7 @@ This is the *replay* of protocol.md section 3, for parties and enclave instances
 decided in agreement/replay.py; here is only how they are fetched, and what is checked before any of it counts.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -21,7 +22,6 @@ from sealstat.log.merkle import Frontier, leaf_hash, verify_consistency
 from sealstat.log.note import VerifierKey, parse_verifier_key
 from sealstat.log.reader import LogReader
 from sealstat.wire.client import HostClient
-from sealstat.wire.errors import MissingError
 
 _MAX_VERSIONS = 64
 _STEP = 32_768
@@ -177,25 +177,24 @@ class Follower:
                 raise LogError("the log's leaves do not lead from what was read before to its checkpoint")
         self.checkpoint = newest
         try:
+            wanted = [found[0] for entry in entries if (found := self.view.concerns(entry))]
+            given = dict(zip(wanted, self.client.statements(wanted), strict=True))
             for entry in entries:
-                self._take(entry)
+                self._take(entry, given)
                 self._frontier = self._frontier.append([leaf_hash(entry)])
         finally:
             if self._memory is not None:
                 self._memory.save(self.view.id, Progress(newest.note, self._frontier), self._read)
             self._read = []
 
-    def _take(self, entry: bytes) -> None:
+    def _take(self, entry: bytes, given: Mapping[str, bytes | None]) -> None:
         found = self.view.concerns(entry)
         if found is None:
             self.view.skip()
             return
         id, type = found
         index = self.view.size
-        try:
-            envelope: bytes | None = self.client.statement(id)
-        except MissingError:
-            envelope = None
+        envelope = given[id]
         if envelope is not None and _of_another_leaf(envelope, id, entry):
             envelope = None  # a body under another leaf does not count (section 2)
         self.view.add(id, type, envelope)
