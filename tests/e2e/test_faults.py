@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from model import conformance
 from sealstat.lab import demo
 from sealstat.lab.stage import Stage
 
@@ -106,3 +107,13 @@ def test_a_killed_role_comes_back_and_the_run_goes_on(
 def test_any_role_may_be_killed_at_any_moment(played: Played, number: int, tmp_path: Path) -> None:
     drawn = random.Random(number)
     disturb(played, ROLES[number % len(ROLES)], drawn.uniform(0.0, 4.0), tmp_path / "out")
+
+
+@pytest.mark.timeout(600)
+def test_the_log_of_all_this_means_what_the_model_says(played: Played) -> None:
+    """With every abandon, and every release that was sent again after a crash."""
+    disturb(played, "enclave", 1.0, played.stage.folder / "out")
+    model = conformance.check_log(
+        played.stage.home("operator-a"), played.agreement, "visitors", honest=played.stage.parties
+    )
+    assert model.facts.counter >= 1

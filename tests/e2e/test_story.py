@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from model import conformance
 from sealstat.lab import demo
 from sealstat.lab.stage import Stage
 
@@ -182,6 +183,12 @@ def test_the_host_has_no_identifier_in_any_form(story: Story) -> None:
     assert seen_in(files, story) == []
     own = story.stage.home("operator-a") / "roamers.csv"
     assert seen_in([own], story) == [own.name]  # the test can fail
+
+
+def test_the_log_means_what_the_model_says_and_nobody_said_what_it_forbids(story: Story) -> None:
+    home, parties = story.stage.home("operator-a"), story.stage.parties
+    model = conformance.check_log(home, story.agreement, "visitors", honest=parties)
+    assert model.facts.counter == 1
 
 
 def test_a_delivery_can_be_forgotten_and_its_key_is_gone(story: Story) -> None:

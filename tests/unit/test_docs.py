@@ -20,6 +20,7 @@ from sealstat.cli.app import app
 from sealstat.crypto import canonical
 from sealstat.crypto.derive import subkey
 from sealstat.statistics.catalogue import Catalogue
+from sealstat.tables.period_pseudonyms import inner_ids, period_pseudonyms
 from sealstat.tables.pseudonyms import linkage_check, linkage_key, pseudonymise
 from sealstat.tables.sealed import key_check
 from sealstat.verify import Trust, verify_bundle
@@ -141,6 +142,18 @@ def test_the_values_to_check_a_sealed_table_by_are_right() -> None:
         linkage_check(linkage, agreement, "roamers", "2026-10"),
     ):
         assert value in said
+
+
+def test_the_values_to_check_pseudonyms_by_are_right() -> None:
+    page = (ROOT / "docs" / "pseudonyms.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| ([0-9a-f]+) \| (imsi|number|hex) \| ([0-9a-f]{24}) \| ([0-9a-f]{32}) \|$", page, re.MULTILINE
+    )
+    assert len(rows) == 3
+    for identifier, kind, inner, pseudonym in rows:
+        made = inner_ids(pa.array([identifier]), bytes(range(32)), kind)
+        assert made[0].as_py().hex() == inner
+        assert period_pseudonyms(made, bytes(range(32, 64)))[0].as_py().hex() == pseudonym
 
 
 def test_the_check_with_other_tools_and_the_verifier_agree(tmp_path: Path) -> None:

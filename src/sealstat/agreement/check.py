@@ -14,7 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa, mlkem, x25519
 
 from sealstat.agreement.model import PERIOD_KEYS, Agreement, Task
-from sealstat.agreement.periods import days, seconds
+from sealstat.agreement.periods import seconds
 from sealstat.crypto import canonical
 from sealstat.crypto.cards import HostCard, PartyCard, SealingKey, SigningKeys, Validity, WitnessCard, unb64
 from sealstat.crypto.errors import MalformedError
@@ -67,6 +67,9 @@ class Catalogue(Protocol):
 
     def identifier(self, schema: str) -> tuple[str, int] | None:
         """The column that must become a pseudonym before a table of this schema is sealed, and how much of it stays."""
+
+    def by_period_key(self, schema: str) -> bool:
+        """Whether it becomes one under a key that an enclave draws, before the file is made."""
 
 
 class UnsoundAgreementError(ValueError):
@@ -370,10 +373,6 @@ def _report(agreement: Agreement, task: Task, place: str) -> Iterator[Finding]:
                 f"{place}.inputs.{name}",
                 f"{dataset} comes by {terms.period}: expected day, or {wanted} as the report",
             )
-    if wanted == "range":
-        first, last = days(task.report)
-        if not agreement.valid.start.date() <= last or first > agreement.valid.end.date():
-            yield f"{place}.report", "the report's days lie outside the time of the agreement"
 
 
 def _inputs(agreement: Agreement, task: Task, place: str) -> Iterator[Finding]:
@@ -494,7 +493,8 @@ def _statistics(agreement: Agreement, catalogue: Catalogue) -> Iterator[Finding]
         if dataset.table not in schemas:
             yield f"datasets.{name}.schema", f"there is no schema {dataset.table}: known are {_listed(schemas)}"
         else:
-            yield from _identifier_fits(agreement, name, catalogue.identifier(dataset.table))
+            by_period_key = catalogue.by_period_key(dataset.table)
+            yield from _identifier_fits(agreement, name, catalogue.identifier(dataset.table), by_period_key)
     for name, task in agreement.tasks.items():
         if task.statistic == PERIOD_KEYS:
             continue
@@ -505,7 +505,9 @@ def _statistics(agreement: Agreement, catalogue: Catalogue) -> Iterator[Finding]
             yield from _task_fits(agreement, task, statistic, f"tasks.{name}")
 
 
-def _identifier_fits(agreement: Agreement, name: str, identifier: tuple[str, int] | None) -> Iterator[Finding]:
+def _identifier_fits(
+    agreement: Agreement, name: str, identifier: tuple[str, int] | None, by_period_key: bool
+) -> Iterator[Finding]:
     """What is signed about pseudonyms is what the schema's code does."""
     dataset, place = agreement.datasets[name], f"datasets.{name}.pseudonym"
     group = agreement.pseudonyms.get(dataset.pseudonym or "")
@@ -520,6 +522,9 @@ def _identifier_fits(agreement: Agreement, name: str, identifier: tuple[str, int
             f"pseudonyms.{dataset.pseudonym}",
             f"the schema {dataset.table} keeps {keep} digits of {column}: write {{of: {column}, keep_prefix: {keep}}}",
         )
+    elif group is not None and by_period_key != (group.drawn_by is not None):
+        whose = "an enclave draws: say drawn_by" if by_period_key else "the providers make: leave drawn_by out"
+        yield f"pseudonyms.{dataset.pseudonym}", f"the schema {dataset.table} has pseudonyms under a key that {whose}"
 
 
 def _task_fits(agreement: Agreement, task: Task, statistic: Statistic, place: str) -> Iterator[Finding]:

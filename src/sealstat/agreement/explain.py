@@ -192,6 +192,37 @@ _SCHEMAS = {
 }
 
 _STATISTICS = {
+    "longitudinal": _Meaning(
+        "The usual environment of subscribers, gathered over many days: square kilometres where somebody was often "
+        "enough. How many have each of them in their usual environment, for how many it is the first of all, and what "
+        "share of them also has a given reference area in it; and, if calibrated, the same with subscribers weighted so "
+        "that they stand for the residents of the census. Subscribers without a usual environment are only counted.",
+        {
+            "fingerprint": "subscribers by square kilometre of their usual environment, for the day and its parts",
+            "calibrated_fingerprint": "the same, weighted by the census",
+            "functional_urban_fingerprint": "for each reference area and square kilometre, the share of its "
+            "subscribers who also have a usual place in the area",
+            "calibrated_functional_urban_fingerprint": "the same, weighted by the census",
+            "top_anchors": "subscribers by the square kilometre where they are most",
+            "statistics": "how many subscribers there are, with a usual environment and without one",
+            "quality": "how each day's data look: how many subscribers and rows, how far they lie apart and what they "
+            "weigh, in coarse classes, rounded, small ones hidden",
+        },
+    ),
+    "visitors": _Meaning(
+        "Foreign visitors in the listed areas, each counted once although many are seen by both operators: how many "
+        "either operator saw, how many each saw and how many both saw, so that each operator's true share of the "
+        "visitors is known; the days they stayed; and how many came on two days or more. Subscribers of the domestic "
+        "country are left out.",
+        {
+            "all": "all visitors together",
+            "by_country": "visitors by home country",
+            "by_area": "visitors by area",
+            "by_country_area": "visitors by home country and area",
+            "quality": "each operator's list by itself: how many rows and subscribers it held, how many of them were "
+            "domestic, of unknown country or outside the areas, and how many days it covers",
+        },
+    ),
     PERIOD_KEYS: _Meaning("No statistic: an enclave draws the key of a day's pseudonyms.", {}),
 }
 

@@ -201,6 +201,7 @@ tasks:
       calibrated_functional_urban_fingerprint: {{to: [office], minimum: {minimum}, minimum_part: 3}}
       top_anchors:                             {{to: [office], minimum: {minimum}}}
       statistics:                              {{to: [office, operator], minimum: {minimum}, minimum_part: 3}}
+      quality:                                 {{to: [office, operator], minimum: {minimum}}}   # of the days' data
 """
     + _ENCLAVE
 )

@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from cryptography.exceptions import InvalidSignature
@@ -180,6 +181,7 @@ def parse_card(data: bytes) -> PartyCard | HostCard | WitnessCard | InstanceCard
         raise MalformedError(f"not a card: {first_problem(error)}") from error
 
 
+@lru_cache(maxsize=4096)  # a replay asks for the same few cards with every statement
 def fingerprint(card: BaseModel) -> str:
     """H(JCS(card)), 64 hex digits: the name under which statements refer to a card."""
     return canonical.digest(card.model_dump(mode="json", by_alias=True, exclude_none=True))

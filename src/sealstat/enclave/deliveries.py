@@ -15,9 +15,9 @@ from sealstat.agreement.replay import Entry
 from sealstat.agreement.statements import Count, Delivery
 from sealstat.crypto.cards import Strict, unb64
 from sealstat.crypto.errors import CryptoError, MalformedError
-from sealstat.enclave.fetching import ahead
 from sealstat.statistics import Stateful
 from sealstat.tables import schemas
+from sealstat.tables.ahead import ahead
 from sealstat.tables.checking import Rules
 from sealstat.tables.errors import DataError
 from sealstat.tables.numbers import Scale
@@ -113,7 +113,7 @@ class OpenDelivery:
                 rules.check_delivered(batch)
             return found
 
-        for found in ahead(decoded, range(len(listed)), name="open"):
+        for found in ahead(decoded, range(len(listed)), workers=2, name="open"):
             for batch in found:
                 rows += len(batch)
                 if table.whole:

@@ -77,7 +77,12 @@ class Engine:
         reader = self.connection.execute(f'SELECT * FROM "{name}" ORDER BY {by}').to_arrow_reader(_BATCH_ROWS)  # noqa: S608
         for batch in reader:
             yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-        self.connection.execute(f'DROP TABLE "{name}"')
+        self.drop(name)
+
+    def drop(self, *names: str) -> None:
+        """Forget tables."""
+        for name in names:
+            self.connection.execute(f'DROP TABLE "{name}"')
 
     def close(self) -> None:
         """Forget everything."""

@@ -28,7 +28,7 @@ from sealstat.crypto.identity import Opener, Signer
 from sealstat.crypto.sealing import seal, unseal
 from sealstat.crypto.statement import Statement, sign
 from sealstat.enclave.deliveries import OpenDelivery, OpenedDay, ReleasedKey
-from sealstat.enclave.engine import engine
+from sealstat.enclave.engine import Engine, engine
 from sealstat.enclave.errors import Refused, SessionOver
 from sealstat.enclave.states import OpenState, SealedState, open_state, seal_state
 from sealstat.evidence.attester import Attester
@@ -369,30 +369,46 @@ class Session:
         """Open the day's pseudonyms, sort if need be, merge with the newest state, seal the next."""
         (delivery,), stateful = deliveries, self._stateful()
         state, said = self._state(), delivery.entry.body
-        secret = state.secret if state else secrets.token_bytes(32)
         record = self.follower.view.period_keys[said.dataset, said.period]
         opened = OpenedDay(delivery, self._combined(record), stateful)
         self.say(f"taking in {said.period}")
         with engine(self.settings.scratch, memory_bytes=self.settings.memory_bytes) as sandbox:
             try:
+                observed = self._observed(state, opened, sandbox)
                 try:
-                    sealed = self._next_state(state, opened.batches(self.client), secret)
+                    sealed = self._next_state(state, opened.batches(self.client), observed)
                 except Unsorted:
                     self.say("the day came unsorted: sorting it")
-                    day = sandbox.sorted("day", stateful.schema, opened.batches(self.client), stateful.order)
-                    sealed = self._next_state(state, day, secret)
+                    day = sandbox.sorted("sorting", stateful.schema, opened.batches(self.client), stateful.order)
+                    sealed = self._next_state(state, day, observed)
                 opened.check(self.agreement)
             except DataError as error:
                 raise Refused("data", str(error), owner=delivery.entry.by) from error
         note = {"day": said.period, "rows": opened.rows, "forged": opened.forged, "rejects": delivery.released.rejects}
         return Left(state=sealed, told={delivery.entry.by: note})
 
-    def _next_state(self, state: OpenState | None, day: Iterator[pa.RecordBatch], secret: bytes) -> SealedState:
+    def _observed(self, state: OpenState | None, opened: OpenedDay, sandbox: Engine) -> list[dict[str, Any]]:
+        """What the days' data look like, if the agreement releases that: computed only then, as it reads both again."""
+        stateful, before = self._stateful(), state.observed if state else []
+        if stateful.observed not in self.task.releases:
+            return before
+        rows = state.batches(self.client, stateful.schema) if state else iter(())
+        old = sandbox.load("old", stateful.schema, rows)
+        day = sandbox.load("day", stateful.schema, opened.batches(self.client))
+        period = opened.delivery.entry.body.period
+        found = stateful.observe(sandbox.ibis, period, day, old, self._parameters()).to_pylist()
+        sandbox.drop("old", "day")
+        return [*before, *found]
+
+    def _next_state(
+        self, state: OpenState | None, day: Iterator[pa.RecordBatch], observed: list[dict[str, Any]]
+    ) -> SealedState:
         stateful = self._stateful()
+        secret = state.secret if state else secrets.token_bytes(32)
         before = state.batches(self.client, stateful.schema) if state else iter(())
         merged = stateful.ingest(before, day, self._parameters())
         where = (self.launch.agreement, self.request.body.task, self.c + 1)
-        return seal_state(self.client, *where, merged, stateful.schema, secret)
+        return seal_state(self.client, *where, merged, stateful.schema, secret, observed)
 
     def report(self, deliveries: list[OpenDelivery]) -> tuple[dict[str, pa.Table], dict[str, Any]]:
         """The statistic's tables over the newest state, under the rules of the agreement."""
@@ -411,6 +427,8 @@ class Session:
         outputs = stateful.report(
             lambda: state.batches(self.client, stateful.schema), tables, self._parameters(), state.secret
         )
+        about_days = statistic.outputs[stateful.observed].schema
+        outputs[stateful.observed] = pa.Table.from_pylist(state.observed, schema=about_days)
         return rules.apply(outputs, statistic.outputs, self.task.releases)
 
     def _state(self) -> OpenState | None:

@@ -14,12 +14,12 @@ import pyarrow as pa
 from sealstat.agreement import contexts
 from sealstat.agreement.statements import State
 from sealstat.crypto.cards import b64, unb64
-from sealstat.crypto.errors import CryptoError, MalformedError
+from sealstat.crypto.errors import CryptoError
 from sealstat.enclave.errors import SessionOver
-from sealstat.enclave.fetching import ahead
 from sealstat.tables.about import open_about, seal_about
+from sealstat.tables.ahead import ahead
 from sealstat.tables.errors import DataError
-from sealstat.tables.sealed import MAX_LIST_BYTES, open_part, parse_parts_list, parts_list, seal_table
+from sealstat.tables.sealed import MAX_LIST_BYTES, SealedPart, open_part, parse_parts_list, parts_list, seal_table
 from sealstat.wire.client import HostClient
 
 
@@ -30,6 +30,7 @@ class OpenState:
     Attributes:
         agreement, c: under which, and for which counter, it was sealed.
         secret: for ties; the same from a report's first day to its end.
+        observed: the rows of the table about the days' data, of all days so far.
     """
 
     agreement: str
@@ -38,6 +39,7 @@ class OpenState:
     said: State
     key: bytes = field(repr=False)
     secret: bytes = field(repr=False)
+    observed: list[dict[str, Any]] = field(repr=False)
 
     def batches(self, client: HostClient, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """All rows, each part authenticated; may be called again.
@@ -63,7 +65,7 @@ class OpenState:
             except (CryptoError, DataError) as error:
                 raise SessionOver("a part of the state does not open") from error
 
-        for found in ahead(opened, range(len(listed)), name="state"):
+        for found in ahead(opened, range(len(listed)), workers=2, name="state"):
             yield from found
 
 
@@ -76,8 +78,8 @@ def open_state(client: HostClient, agreement: str, task: str, c: int, said: Stat
     sealed = client.get_blob(agreement, said.about)
     try:
         about = open_about(sealed, key=key, agreement=agreement, place=contexts.state_place(task, c))
-        return OpenState(agreement, task, c, said, key, unb64(about["secret"]))
-    except (CryptoError, MalformedError, KeyError) as error:
+        return OpenState(agreement, task, c, said, key, unb64(about["secret"]), about["observed"])
+    except (CryptoError, KeyError) as error:
         raise SessionOver("the state does not open with the shares that the holders gave") from error
 
 
@@ -104,6 +106,7 @@ def seal_state(
     batches: Iterable[pa.RecordBatch],
     schema: pa.Schema,
     secret: bytes,
+    observed: list[dict[str, Any]],
 ) -> SealedState:
     """Seal and store the state of counter c under a fresh key, part by part as its rows come."""
     key, place, rows = secrets.token_bytes(32), contexts.state_place(task, c), 0
@@ -115,9 +118,11 @@ def seal_state(
             yield batch
 
     parts = seal_table(counted(), key=key, agreement=agreement, place=place, schema=schema)
-    listed = list(
-        ahead(lambda part: (len(part.ciphertext), client.put_blob(agreement, part.ciphertext)), parts, name="store")
-    )
-    about = seal_about({"secret": b64(secret)}, key=key, agreement=agreement, place=place)
+
+    def stored(part: SealedPart) -> tuple[int, str]:
+        return len(part.ciphertext), client.put_blob(agreement, part.ciphertext)
+
+    listed = list(ahead(stored, parts, workers=2, name="store"))
+    about = seal_about({"secret": b64(secret), "observed": observed}, key=key, agreement=agreement, place=place)
     listing = client.put_blob(agreement, parts_list(listed))
     return SealedState({"count": len(listed), "digest": listing}, client.put_blob(agreement, about), key, rows)

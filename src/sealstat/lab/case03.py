@@ -68,6 +68,8 @@ def run(*, scale: str, seed: int, say: Callable[[str], None]) -> tuple[float, di
             proof = folder / "proof.json"
             stage.call("office", "proof", asked["run"], "--out", str(proof))
             verified = stage.try_call("regulator", "verify", str(proof), "--trust", str(stage.folder / "cards"))
+            if verified.returncode:
+                say(f"the proof does not verify: {(verified.stderr or verified.stdout).strip().splitlines()[0]}")
         about = (folder / "out" / "about.json").read_text()
         secure = {path.stem: pa.parquet.read_table(path) for path in sorted((folder / "out").glob("*.parquet"))}
         plain = plain_tables(folder, [day for day in _order() if day not in (_day(_GAP), _day(_FAILED))])

@@ -66,10 +66,12 @@ def compute(
             try:
                 read = _read_days if schemas.get(statistic.inputs[role]).file_a_day else _read
                 arrow, batches = read(file, statistic, role, typed, period, Path(folder) / f"{role}.csv", tally)
-                connection.register("incoming", pa.RecordBatchReader.from_batches(arrow, batches))
+                kept = _Kept(batches)
+                connection.register("incoming", pa.RecordBatchReader.from_batches(arrow, kept.batches()))
                 connection.execute(f'CREATE TEMP TABLE "input_{role}" AS SELECT * FROM incoming')  # noqa: S608
             except (BadFile, duckdb.Error) as error:
-                raise ClearError(f"input {role}: {_own_words(error)}") from error
+                reason = error if isinstance(error, BadFile) else kept.refusal
+                raise ClearError(f"input {role}: {reason or 'the file could not be read to its end'}") from error
             finally:
                 connection.unregister("incoming")
             rejects[role] = dict(tally.rejects)
@@ -178,6 +180,16 @@ def write(tables: Mapping[str, pa.Table], out: Path) -> None:
             writer.writerows([text(value) for value in row.values()] for row in table.to_pylist())
 
 
-def _own_words(error: Exception) -> str:
-    """What a reader said behind the engine's wrapping."""
-    return str(error) if isinstance(error, BadFile) else "the file could not be read to its end"
+class _Kept:
+    """Batches on their way into the engine, which hands on a reader's words but not its error: that is kept here."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self.refusal: BadFile | None = None
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._batches
+        except BadFile as error:
+            self.refusal = error
+            raise

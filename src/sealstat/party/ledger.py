@@ -13,6 +13,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -25,6 +26,8 @@ from sealstat.crypto.statement import Statement
 from sealstat.log.merkle import Frontier
 from sealstat.party.errors import PartyError
 from sealstat.wire.follow import Progress
+
+_BUSY_S = 10.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS place (agreement TEXT PRIMARY KEY, size INTEGER, frontier TEXT, note BLOB);
@@ -149,11 +152,15 @@ class Ledger:
         """Overwrite and forget a secret; whether there was one."""
         with self._writing() as db:
             gone = db.execute("DELETE FROM secret WHERE kind = ? AND ref = ?", (kind, ref)).rowcount
-        with self._lock:
-            busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:  # the journal still holds the page as it was
-            raise PartyError("another program reads this party's ledger, so a key cannot be destroyed: end it")
-        return bool(gone)
+        deadline = monotonic() + _BUSY_S
+        while True:  # SQLite does not wait by itself where another process copies the journal back just then
+            with self._lock:
+                busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                return bool(gone)
+            if monotonic() > deadline:  # the journal still holds the page as it was
+                raise PartyError("another program reads this party's ledger, so a key cannot be destroyed: end it")
+            sleep(0.05)
 
     # -- what was sent ------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sealstat.crypto.keystore import write_private
 from sealstat.party.errors import PartyError
@@ -246,6 +247,31 @@ async def _say(send: Callable[..., Any], status: int, sentence: str) -> None:
     await send({"type": "http.response.body", "body": f"{sentence}\n".encode()})
 
 
+class _Protocol(H11Protocol):
+    """HTTP/1.1, but a caller that does not read its answer is let go: it would wait for us, and we for it, for ever."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """The caller does not read: the clock runs until it does."""
+        super().pause_writing()
+        self._timer = self.loop.call_later(_IDLE_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It reads."""
+        super().resume_writing()
+        self._stop_clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The caller is gone."""
+        super().connection_lost(exc)
+        self._stop_clock()
+
+    def _stop_clock(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
 class _Server(uvicorn.Server):
     """Stops in good order, and does not raise the signal again in the end as if it had died of it."""
 
@@ -280,7 +306,7 @@ def serve(
     with listening, _token(pseudonymiser.home.path / f"pseudonymise-{bound}.token") as (token, file):
         config = uvicorn.Config(
             Service(pseudonymiser, kind, token, bound),
-            http="h11",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

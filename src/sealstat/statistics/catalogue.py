@@ -18,5 +18,9 @@ class Catalogue:
     def identifier(self, schema: str) -> tuple[str, int] | None:
         """The identifying column of a table, and how many of its digits stay readable; None if it has none."""
         table = schemas.get(schema)
-        column = next((column.name for column in table.columns if column.kind == "identifier"), None)
+        column = next((column.name for column in table.columns if column.kind in ("identifier", "pseudonym")), None)
         return None if column is None else (column, table.keep_prefix)
+
+    def by_period_key(self, schema: str) -> bool:
+        """Whether it is replaced under a key that an enclave draws, before the file is made."""
+        return any(column.kind == "pseudonym" for column in schemas.get(schema).columns)

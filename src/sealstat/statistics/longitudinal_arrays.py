@@ -7,14 +7,14 @@ are compared as 16 big-endian bytes, so that users whose first 64 bits agree nee
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from sealstat.statistics.longitudinal_terms import STATE
+from sealstat.tables.ahead import ahead
 from sealstat.tables.errors import DataError, Unsorted
 
 CHUNK_ROWS = 256 * 1024
@@ -27,9 +27,6 @@ Columns = tuple[np.ndarray[Any, Any], ...]
 """hi, lo: uint64; v0 to v3: uint32; of equal length, sorted by (hi, lo)."""
 
 Key = tuple[int, int]
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 def check_sorted(batch: pa.RecordBatch, last: Key | None = None) -> Key | None:
@@ -64,21 +61,9 @@ def merge(
         DataError: the state is not, or a sum does not fit: more days than a state is made for.
     """
     chunks = _cut(strictly_sorted(state), _distinct(day))
-    for columns in in_order(_merged, chunks, threads):
+    for columns in ahead(_merged, chunks, workers=threads, name="merge"):
         if len(columns[0]):
             yield pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=STATE)
-
-
-def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item], threads: int) -> Iterator[_Result]:
-    """The results of a function in order of its items, computed by ``threads`` threads, items read just ahead of it."""
-    with ThreadPoolExecutor(threads, thread_name_prefix="longitudinal") as pool:
-        ahead: deque[Future[_Result]] = deque()
-        for item in items:
-            ahead.append(pool.submit(function, item))
-            if len(ahead) > threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
 
 
 def arrays(batch: pa.RecordBatch) -> Columns:

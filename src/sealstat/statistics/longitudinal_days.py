@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from sealstat.statistics import longitudinal_arrays, longitudinal_passes
+from sealstat.statistics.longitudinal_quality import quality
 from sealstat.statistics.longitudinal_tables import areas_of, census_of
-from sealstat.statistics.longitudinal_terms import OUTPUTS, STATE, VALUES, Parameters
+from sealstat.statistics.longitudinal_terms import STATE, VALUES, Parameters
 from sealstat.statistics.registry import Batches, Stateful
 
 
@@ -30,11 +32,15 @@ def _numbers(delivered: pa.RecordBatch, name: str) -> Any:
 def report(
     read: Callable[[], Batches], tables: Mapping[str, pa.Table], parameters: Parameters, secret: bytes
 ) -> dict[str, pa.Table]:
-    """The tables over a state; ``quality`` is of days in the clear alone."""
+    """All tables but ``quality``, over a state."""
     areas = areas_of(tables["reference_areas"])
     census = census_of(tables["census"]) if "census" in tables else None
-    made = longitudinal_passes.report(read, areas, census, parameters, secret=secret)
-    return made | {"quality": OUTPUTS["quality"].schema.empty_table()}
+    return longitudinal_passes.report(read, areas, census, parameters, secret=secret)
+
+
+def observe(con: Any, period: str, day: Any, state: Any, parameters: Parameters) -> pa.Table:
+    """The masked quality figures of a day."""
+    return quality(con, (date.fromisoformat(period) - date(1970, 1, 1)).days, day, state, parameters)
 
 
 STATEFUL = Stateful(
@@ -43,5 +49,7 @@ STATEFUL = Stateful(
     rows=rows,
     order=("hi", "lo"),
     ingest=lambda state, day, _: longitudinal_arrays.merge(state, day),
+    observed="quality",
+    observe=observe,
     report=report,
 )

@@ -17,7 +17,6 @@ from sealstat.statistics import longitudinal_arrays
 from sealstat.statistics.longitudinal_arrays import (
     Columns,
     first_where,
-    in_order,
     joined,
     key_at,
     rows_before,
@@ -37,6 +36,7 @@ from sealstat.statistics.longitudinal_tables import (
     tie_rank,
 )
 from sealstat.statistics.longitudinal_terms import Parameters
+from sealstat.tables.ahead import ahead
 
 ReadState = Callable[[], Iterable[pa.RecordBatch]]
 
@@ -93,7 +93,7 @@ def aggregates(
 
     # the first pass: P (steps 5-8)
     users, anchored = 0, np.zeros(0, np.int64)
-    for seen, top in in_order(tops, _whole_users(strictly_sorted(read_state())), threads):
+    for seen, top in ahead(tops, _whole_users(strictly_sorted(read_state())), workers=threads, name="pass-1"):
         users += seen
         anchored = np.concatenate((anchored, np.zeros(len(numbers) - len(anchored), np.int64)))
         np.add.at(anchored, top, 1)
@@ -116,7 +116,7 @@ def aggregates(
         tiles.add(number * _PATTERNS + _pattern(usual, parameters), anchor)
         links.add_all(number, usual, anchor)
 
-    for _ in in_order(add, _whole_users(strictly_sorted(read_state())), threads):
+    for _ in ahead(add, _whole_users(strictly_sorted(read_state())), workers=threads, name="pass-2"):
         pass
     return Aggregates(users=users, anchors=found, tiles=_tile_sums(tiles, tile), links=links.sums(tile))
 
@@ -289,7 +289,7 @@ class _Sums:
     def add(self, cell: Ints, anchor: Ints) -> None:
         """One user in each of the cells, which may repeat; ``anchor``: the number of the user's top tile."""
         high, low = self._weight[:, anchor]
-        with self._lock:  # numpy lets other threads run while it adds
+        with self._lock:  # numpy need not keep other threads from running while it adds
             np.add.at(self.users, cell, 1)
             np.add.at(self.high, cell, high)
             np.add.at(self.low, cell, low)

@@ -6,6 +6,7 @@ units of 2^-40, residents in units of 2^-32; thresholds are decimals, written as
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil
@@ -81,6 +82,17 @@ Share = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^(0|[1-9][0-9]
 Amount = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,6})?$")]
 
 
+def _number(value: object) -> object:
+    """An agreement in YAML, and a command line, give numbers and truth as text."""
+    if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,9}", value):
+        return int(value)
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Flag = Annotated[bool, BeforeValidator(_number)]
+
+
 class Parameters(BaseModel):
     """What the agreement fixes. Decimals are text, such as "0.3": they are exact and have a canonical form."""
 
@@ -89,16 +101,16 @@ class Parameters(BaseModel):
     psi: Amount = Field("10", description="least presence of a usual tile, summed over all days; unit of v0; above 0")
     phi: Share = Field("0.5", description="least share v_i / v0 for a sub-period to count; ratio")
     xi: Amount = Field("1", description="least value that is told: lower cells become 0; users (weighted)")
-    calibrate: bool = Field(False, description="whether users are also weighted by the census of their top tile")
-    small_count: int = Field(10, ge=0, le=1_000, description="weight 1 below this many residents and users; persons")
+    calibrate: Flag = Field(False, description="whether users are also weighted by the census of their top tile")
+    small_count: Whole = Field(10, ge=0, le=1_000, description="weight 1 below this many residents and users; persons")
     clamp_low: Share = Field("0.2", description="least weight; residents per user")
     clamp_high: Share = Field("10", description="highest weight; residents per user")
-    resolution_bits: int = Field(10, ge=0, le=16, description="presence is rounded to 2^-this; bits")
-    tile_e_min: int = Field(0, ge=0, le=TILE_MAX, description="least easting that is delivered; km")
-    tile_e_max: int = Field(TILE_MAX, ge=0, le=TILE_MAX, description="greatest easting that is delivered; km")
-    tile_n_min: int = Field(0, ge=0, le=TILE_MAX, description="least northing that is delivered; km")
-    tile_n_max: int = Field(TILE_MAX, ge=0, le=TILE_MAX, description="greatest northing that is delivered; km")
-    quality_minimum: int = Field(
+    resolution_bits: Whole = Field(10, ge=0, le=16, description="presence is rounded to 2^-this; bits")
+    tile_e_min: Whole = Field(0, ge=0, le=TILE_MAX, description="least easting that is delivered; km")
+    tile_e_max: Whole = Field(TILE_MAX, ge=0, le=TILE_MAX, description="greatest easting that is delivered; km")
+    tile_n_min: Whole = Field(0, ge=0, le=TILE_MAX, description="least northing that is delivered; km")
+    tile_n_max: Whole = Field(TILE_MAX, ge=0, le=TILE_MAX, description="greatest northing that is delivered; km")
+    quality_minimum: Whole = Field(
         20,
         ge=1,
         le=10_000,

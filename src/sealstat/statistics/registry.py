@@ -32,7 +32,10 @@ class Stateful:
             first 8 and the last 4 bytes of the inner ids behind the pseudonyms.
         order: the columns by which both are sorted.
         ingest: ``(state, day, parameters)`` to the batches of the new state; both are sorted.
-        report: ``(read, tables, parameters, secret)`` to the output tables. ``read()`` gives the state's batches from
+        observed: the output table about the days' data themselves.
+        observe: ``(con, period, day, state before, parameters)`` to its rows for a day; both are Ibis tables. They
+            leave with the report, in ``observed``.
+        report: ``(read, tables, parameters, secret)`` to the other tables. ``read()`` gives the state's batches from
             the first, as often as it is called; ``secret`` (32 bytes) is the same for every report over one state.
     """
 
@@ -41,6 +44,8 @@ class Stateful:
     rows: Callable[[pa.RecordBatch, Any, Any], pa.RecordBatch]
     order: tuple[str, ...]
     ingest: Callable[[Batches, Batches, Any], Batches]
+    observed: str
+    observe: Callable[[Any, str, Any, Any, Any], pa.Table]
     report: Callable[[Callable[[], Batches], Mapping[str, pa.Table], Any, bytes], dict[str, pa.Table]]
 
 

@@ -14,7 +14,7 @@ from sealstat.crypto.derive import subkey
 from sealstat.crypto.errors import MalformedError, SealError
 from sealstat.tables.sealed import padded
 
-_LIMIT_BYTES = 256 * 1024
+_LIMIT_BYTES = 8 * 1024 * 1024  # a year of days' figures beside a state; beside a result it is far less
 _LENGTH_BYTES = 4
 _NONCE = bytes(12)  # the key is fresh for each result and this purpose uses it once
 

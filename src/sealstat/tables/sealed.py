@@ -8,8 +8,8 @@ draws a new key, or a nonce would repeat.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sealstat.crypto import canonical
 from sealstat.crypto.derive import mac, subkey
 from sealstat.crypto.errors import MalformedError, SealError
+from sealstat.tables.ahead import ahead
 from sealstat.tables.arrow_stream import MAX_ROWS, read_stream, supported, write_stream
 from sealstat.tables.errors import DataError
 
@@ -94,18 +95,15 @@ def seal_table(
         ciphertext = cipher.encrypt(_nonce(index), _framed(stream), context)
         return SealedPart(index=index, last=last, ciphertext=ciphertext, true_size=len(stream))
 
-    # One worker: the caller's thread is free for the next rows. Whether a part is the last is known one part later.
-    with ThreadPoolExecutor(1, thread_name_prefix="seal") as worker:
-        held: Future[bytes] | None = None
-        index = 0
-        for rows in _in_parts(batches, schema):
-            coming = worker.submit(write_stream, rows, schema)
-            if held is not None:
-                yield encrypt(index, False, held.result())
-                index += 1
-            held = coming
-        last = held.result() if held is not None else write_stream(schema.empty_table(), schema)
-        yield encrypt(index, True, last)
+    # whether a part is the last is known one part later
+    held: bytes | None = None
+    index = 0
+    for stream in ahead(partial(write_stream, schema=schema), _in_parts(batches, schema), workers=2, name="seal"):
+        if held is not None:
+            yield encrypt(index, False, held)
+            index += 1
+        held = stream
+    yield encrypt(index, True, held if held is not None else write_stream(schema.empty_table(), schema))
 
 
 def open_part(

@@ -11,6 +11,7 @@ _SECTIONS = {
     "code": "The code",
     "evidence": "Where it ran: the evidence and its kind",
     "inputs": "Inputs",
+    "state": "The state: from which it went on, and what it left",
     "rules": "Rules",
     "outputs": "Outputs",
     "log": "Position in the log",

@@ -340,6 +340,9 @@ class _Fake:
     def identifier(self, schema: str) -> tuple[str, int] | None:
         return ("imsi", 6)
 
+    def by_period_key(self, schema: str) -> bool:
+        return False
+
 
 def test_a_table_without_contributors_cannot_be_protected():
     value = builders.agreement_json()

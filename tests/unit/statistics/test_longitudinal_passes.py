@@ -166,6 +166,24 @@ def test_threads_and_batches_leave_no_trace(con, monkeypatch):
         assert same(report_of(state, areas, census, parameters, threads=threads, batch=batch), expected)
 
 
+def test_users_whose_first_64_bits_agree_stay_apart():
+    rows = [(5, user << 32 | tile, 9 - tile, 1, 1, 1) for user in (1, 2) for tile in (1, 2, 3)]
+    for batch in range(1, 7):
+        found = report_of(state_of(rows), areas_of([]), None, UNITS, batch=batch)
+        assert found["statistics"]["observed_total_users"].to_pylist() == [2]
+        assert found["top_anchors"].to_pylist() == [{"tile_e": 0, "tile_n": 1, "value": 2}]
+
+
+def test_threads_that_add_to_the_same_cells_lose_nothing(monkeypatch):
+    monkeypatch.setattr(longitudinal_arrays, "CHUNK_ROWS", 20_000)
+    hi, lo = np.divmod(np.arange(1_000_000, dtype=np.uint64), np.uint64(2))
+    values = pa.array(lo.astype(np.uint32) + np.uint32(5))
+    state = pa.Table.from_arrays([pa.array(hi), pa.array(lo), *[values] * 4], schema=STATE)
+    found = report_of(state, areas_of([(0, 0)]), None, UNITS, batch=20_000, threads=4)
+    assert found["fingerprint"]["users_0"].to_pylist() == [500_000] * 2
+    assert found["functional_urban_fingerprint"]["linked_users"].to_pylist() == [500_000]
+
+
 def test_a_user_of_150000_tiles_counts_once_on_each(monkeypatch):
     monkeypatch.setattr(longitudinal_arrays, "CHUNK_ROWS", 4_000)
     tile = (np.arange(150_000) // 300 << 16 | np.arange(150_000) % 300).astype(np.uint64)

@@ -1,0 +1,149 @@
+"""Quality figures: counted as the public code counts, told only where nobody can be singled out."""
+
+import csv
+from fractions import Fraction
+from pathlib import Path
+
+import duckdb
+import ibis
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sealstat.lab import clear
+from sealstat.statistics import longitudinal
+from sealstat.statistics.longitudinal_quality import KM_EDGES, Counted, counted, labels, masked, quality
+from sealstat.statistics.longitudinal_state import merged, summed
+from sealstat.statistics.longitudinal_terms import OUTPUTS, Parameters, day_rows
+
+# the bins of the public log, which a country does not fill
+THEIR_EDGES = (tuple(Fraction(256 * 2**n) for n in range(9)), tuple(Fraction(1024 * 2**n) for n in range(7)))
+
+
+def backend(table: pa.Table):
+    connection = duckdb.connect()
+    connection.register("incoming", table)
+    connection.execute("CREATE TABLE days AS SELECT * FROM incoming")
+    return ibis.duckdb.from_connection(connection)
+
+
+@pytest.mark.parametrize("case", ["case-01-clean", "case-03-dirty"])
+def test_unmasked_counts_equal_the_public_ones(case, shared, monkeypatch):
+    folder = shared / "oracle" / "longitudinal" / case
+    if not folder.is_dir():
+        pytest.skip("../shared has no oracle of the longitudinal statistic")
+    expected: dict[int, dict[tuple[str, str, str], int]] = {}
+    with (folder / "derived" / "quality.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            key = (row["indicator"], row["sub_period"], row["bin"])
+            expected.setdefault(int(row["period"]), {})[key] = int(row["count"])
+    found = _days(folder, monkeypatch)
+    con = backend(found)
+    days = con.table("days")
+    for day in list(expected)[-2:]:
+        old = summed(merged(days.filter(days.day < day)))
+        figures = counted(con, days.filter(days.day == day).drop("day"), old, Parameters(), km_edges=THEIR_EDGES)
+        assert {(f.indicator, f.sub_period, f.bin): f.count for f in figures} == expected[day]
+
+
+def _days(folder: Path, monkeypatch) -> pa.Table:
+    """All days as the statistic gets them."""
+    seen = {}
+
+    def keep(con, tables, parameters):
+        seen["days"] = con.to_pyarrow(tables["days"])
+        return {}
+
+    monkeypatch.setattr(clear.statistics, "get", lambda name: _Wrapped(keep))
+    given = {"days": folder, "reference_areas": folder / "reference_areas.csv"}
+    clear.compute("longitudinal", given, {}, period=None)
+    return seen["days"]
+
+
+class _Wrapped:
+    def __init__(self, compute):
+        self.compute = compute
+
+    def __getattr__(self, name):
+        return getattr(longitudinal.STATISTIC, name)
+
+
+def rows(*given):
+    """(day, user, tile_e, tile_n, v0)"""
+    users = np.array([list(user.to_bytes(12, "big")) for _, user, *_ in given], np.uint8)
+    v0 = np.array([v for *_, v in given], np.uint32)
+    batch = day_rows(users, [e for _, _, e, _, _ in given], [n for _, _, _, n, _ in given], [v0, v0, 0 * v0, 0 * v0])
+    return pa.Table.from_batches([batch]).append_column("day", pa.array([day for day, *_ in given], pa.int32()))
+
+
+def test_a_small_day_counted_by_hand():
+    con = backend(
+        rows(
+            (0, 1, 100, 100, 1024),
+            (1, 1, 103, 104, 1024),  # 5 km from where the state has user 1
+            (1, 1, 103, 104, 512),  # the same tile again
+            (1, 2, 10, 10, 1024),
+            (1, 2, 10, 11, 1024),  # box of 1 km
+        )
+    )
+    days = con.table("days")
+    old = summed(merged(days.filter(days.day == 0)))
+    figures = counted(con, days.filter(days.day == 1).drop("day"), old, Parameters())
+    found = {(f.indicator, f.sub_period, f.bin): (f.count, f.users) for f in figures if f.count}
+    assert found["duplicate_records_in_h", "", ""] == (1, 1)
+    assert found["unique_users_h", "", ""] == (2, 2)
+    assert found["records_h", "", ""] == (3, 2)
+    assert found["records_new_s", "", ""] == (4, 2)
+    assert found["h_presence_pattern", "", "1100"] == (3, 2)
+    assert found["weight_values_h", "0", "<2"] == (3, 2)
+    assert found["weight_values_h", "2", "<1/256"] == (3, 2)
+    assert found["distance_h_to_old_s", "0", "<8"] == (1, 1)
+    assert found["bounding_box_h", "0", "<1"] == (1, 1)
+    assert found["bounding_box_h", "0", "<2"] == (1, 1)
+    assert found["bounding_box_change", "1", "<8"] == (1, 1)
+    assert not any(key[0] == "distance_h_to_old_s" and key[1] == "2" for key in found)
+
+
+def figures(users: int, *more: Counted) -> list[Counted]:
+    totals = [Counted(name, "", "", users, users) for name in ("unique_users_h", "unique_users_new_s")]
+    return [*totals, *more]
+
+
+def test_small_figures_are_hidden_and_others_rounded():
+    many_records_of_few = Counted("records_per_user_h", "", "<2", 500, 19)
+    just_enough = Counted("records_per_user_h", "", "<4", 20, 20)
+    between = Counted("records_per_user_h", "", "<8", 1009, 410)
+    nobody = Counted("records_per_user_h", "", "<16", 0, 0)
+    table = masked(7, figures(20_003, many_records_of_few, just_enough, between, nobody), Parameters())
+    assert table.schema == OUTPUTS["quality"].schema
+    told = [(row["count"], row["users"]) for row in table.to_pylist()]
+    assert told == [(20_000, 20_000), (20_000, 20_000), (None, None), (20, 20), (1000, 420), (None, None)]
+
+
+def test_a_few_more_users_do_not_show():
+    """Neither in a total of two days, nor by subtracting told bins from it."""
+    first, second = (masked(7, figures(n), Parameters()) for n in (20_000, 20_009))
+    assert first == second
+
+
+def test_a_day_of_too_few_users_tells_nothing():
+    assert len(masked(7, figures(19_999), Parameters())) == 0
+    assert len(masked(7, figures(20_000), Parameters())) == 2
+    assert len(masked(7, figures(1_000), Parameters(quality_minimum=1))) == 2
+
+
+def test_the_table_of_a_day_that_is_large_enough():
+    con = backend(rows(*((0, n, 10 + n % 3, 10, 1024) for n in range(1000))))
+    day = con.table("days").drop("day")
+    parameters = Parameters(quality_minimum=1)
+    table = quality(con, 3, day, day.filter(day.v0 < 0), parameters)
+    assert set(table["day"].to_pylist()) == {3}
+    keys = list(zip(*(table[name].to_pylist() for name in OUTPUTS["quality"].dimensions), strict=True))
+    assert len(set(keys)) == len(keys)
+    assert ("unique_users_h", 1000) in zip(table["indicator"].to_pylist(), table["count"].to_pylist(), strict=True)
+    assert len(quality(con, 3, day.limit(999), day.filter(day.v0 < 0), parameters)) == 0
+
+
+def test_bins_fit_kilometres():
+    assert labels(KM_EDGES)[:3] == ("<1", "<2", "<4")
+    assert labels(KM_EDGES)[-2:] == ("<512", ">=512")
