@@ -16,7 +16,7 @@ Mask = npt.NDArray[np.bool_]
 _MOST_SQUARES = 1_000
 """Of a side. A wider map has squares of several kilometres: a screen would not show more, the file would grow."""
 
-_SHARP_PIXELS = 1_500
+_SHARP_PIXELS = 1_000
 _ZERO, _OTHER = (226, 230, 236), (205, 216, 228)
 _PAPER = {"boxstyle": "square,pad=0.15", "facecolor": "white", "alpha": 0.85, "linewidth": 0}
 _HATCH = ((150, 150, 150), (208, 208, 208))

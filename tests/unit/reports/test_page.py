@@ -191,7 +191,7 @@ def test_a_hundred_thousand_tiles_make_a_file_of_a_few_megabytes() -> None:
     columns = {"tile_e": e, "tile_n": n} | {f"value_{i}": numbers for i in range(4)}
     columns |= {f"users_{i}": numbers.cast(pa.int64(), safe=False) for i in range(4)}
     tables = {name: pa.table(columns) for name in ("fingerprint", "calibrated_fingerprint")}
-    assert len(render(tables, about("longitudinal", tables))) < 8_000_000
+    assert len(render(tables, about("longitudinal", tables))) < 5_000_000
 
 
 def test_what_comes_from_outside_is_never_markup() -> None:
