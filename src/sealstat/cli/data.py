@@ -85,7 +85,8 @@ def start(
 ) -> None:
     """Ask for a run and wait for its result to be released.
 
-    Of a task that takes in days, a run takes in one; with the last day of its period the report is made by itself.
+    Of a task that takes in days, a run takes in one; of a longer --period, each day that is delivered, one after another.
+    With the last day of its report the report is made by itself.
     """
     from sealstat.cli.shared import open_home, open_member
     from sealstat.party import runs as running
@@ -101,7 +102,14 @@ def start(
     if finish and cancel:
         raise PartyError("--finish and --cancel are two things: choose one")
     action: Any = "finish" if finish else "cancel" if cancel else None
-    run = running.request(member, task, period, purpose, action=action, parameters=parameters)
+    *days, last = _days(member, task, period) if action is None else [period]
+    if days and detach:
+        raise PartyError("one run is asked for at a time: without --detach they follow one another")
+    for day in days:
+        run = running.request(member, task, day, purpose, parameters=parameters)
+        note(f"run {run}")
+        note(f"run {run[:12]}: {_follow(member, run, patience, silence).sentence}")
+    run = running.request(member, task, last, purpose, action=action, parameters=parameters)
     if detach:
         show_json({"run": run}) if json else print(f"run {run} is asked for; see `sealstat run show {run[:12]}`")
         return
@@ -237,6 +245,22 @@ def _own_table(file: Path | None, columns: tuple[str, ...]) -> Any:
     if any(column.null_count for column in table.columns):
         raise PartyError(f"{file} has empty cells: every row needs {', '.join(columns)}")
     return table
+
+
+def _days(member: Any, task: str, period: str) -> list[str]:
+    """What is asked for one after another: of a task that works by day, each day of a longer period."""
+    from sealstat.agreement.periods import kind_of
+    from sealstat.party import runs as running
+
+    terms = member.agreement.tasks.get(task)
+    try:
+        by_day = terms is not None and terms.actions[0] in ("ingest", "key") and kind_of(period) != "day"
+    except ValueError:  # said in its own words when the run is asked for
+        by_day = False
+    if not by_day:
+        return [period]
+    member.update()
+    return running.due_days(member, task, period)
 
 
 def _follow(member: Any, run: str, patience_s: float, silence_s: float) -> "Stage":

@@ -10,11 +10,12 @@ Breaks if the operator pools its inner key with whoever has its days in the clea
 """
 
 import queue
+import re
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,8 +142,7 @@ def play_days(stage: Stage, agreement: str, made: Path, say: Callable[[str], Non
         return thread
 
     def draw() -> None:
-        for day in _order():
-            stage.call("operator", *_run(agreement, "keys", day))
+        for day in draw_keys(stage, agreement):
             drawn.put(day)
 
     def deliver() -> None:
@@ -170,6 +170,16 @@ def play_days(stage: Stage, agreement: str, made: Path, say: Callable[[str], Non
     if troubles:
         raise troubles[0]
     return refused
+
+
+def draw_keys(stage: Stage, agreement: str) -> Iterator[date]:
+    """Have the key of every day drawn; the days in the order of their delivery, each as soon as it has its key."""
+    waiting, known = list(_order()), set()
+    for said in stage.lines("operator", "run", agreement, "keys", "--period", report(), "--purpose", PURPOSE):
+        if found := re.search(r"the key of the pseudonyms of (\S+) is drawn", said):
+            known.add(found[1])
+        while waiting and str(waiting[0]) in known:
+            yield waiting.pop(0)
 
 
 def deliver_day(stage: Stage, agreement: str, made: Path, day: date) -> None:
@@ -209,7 +219,7 @@ def _day(number: int) -> date:
 
 
 def _order() -> Iterable[date]:
-    """Every day but the missing one; the late one comes last but one."""
+    """Every day but the missing one, in the order of their delivery; the late one comes last but one."""
     days = [_day(number) for number in range(DAYS) if number not in (_GAP, _LATE)]
     return [*days[:-1], _day(_LATE), days[-1]]
 

@@ -229,6 +229,28 @@ class Stage:
             raise StageError(f"{role}: {words[-1] if words else f'exit code {done.returncode}'}")
         return done.stdout
 
+    def lines(self, role: str, *arguments: str) -> Iterator[str]:
+        """The lines that a command of a role writes, as it writes them, to its end.
+
+        Raises:
+            StageError: it failed; with its last line.
+        """
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "sealstat.cli", *arguments],
+            env=self.environment(role),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        line = ""
+        with process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                yield line.rstrip()
+        if process.returncode != 0:
+            raise StageError(f"{role}: {line.strip()}")
+
     def try_call(self, role: str, *arguments: str, timeout_s: float = 600.0) -> "subprocess.CompletedProcess[str]":
         """Run a command of a role to its end, however it ends."""
         return subprocess.run(  # noqa: S603

@@ -127,6 +127,29 @@ def _verb(action: Action) -> str:
     ]
 
 
+def due_days(member: Member, task: str, period: str) -> list[str]:
+    """The days of a longer period for which a task that works day by day has something to do, in order.
+
+    Raises:
+        PartyError: there is none.
+    """
+    terms = member.agreement.tasks[task]
+    found = []
+    for day in each_day(period):
+        try:
+            places = member.agreement.wanted(task, terms.actions[0], day)
+            member.view.check_turn(member.id, task, terms.actions[0], day)
+        except (ValueError, Void):
+            continue
+        if all(member.view.in_force(*place) for place in places):
+            found.append(day)
+    if not found:
+        raise PartyError(
+            f"{task} has no day of {period} to {_verb(terms.actions[0])}: none is delivered, or all are done"
+        )
+    return found
+
+
 def due_report(member: Member, task: str) -> str | None:
     """The report period all of whose days are in the task's state; None as long as a day is missing."""
     terms, present = member.agreement.tasks[task], set(member.view.ingested(task))
