@@ -85,7 +85,7 @@ def start(
 ) -> None:
     """Ask for a run and wait for its result to be released.
 
-    Of a task that takes in days, a run takes in one; of a longer --period, each day that is delivered, one after another.
+    Of a task that works day by day a run does one day; of a longer --period, each day that is there, one after another.
     With the last day of its report the report is made by itself.
     """
     from sealstat.cli.shared import open_home, open_member
