@@ -18,7 +18,7 @@ from sealstat.host.errors import HostError
 from sealstat.wire.client import authorities
 
 _POLL_S = 20
-_BEAT_S = 5.0
+_BEAT_S = 2.0
 _PAUSE_S = 1.0
 
 
