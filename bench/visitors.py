@@ -28,7 +28,8 @@ from sealstat import statistics
 from sealstat.agreement.statements import Delivery, Parts
 from sealstat.crypto.cards import b64
 from sealstat.enclave.deliveries import OpenDelivery, ReleasedKey
-from sealstat.enclave.engine import default_memory_bytes, engine
+from sealstat.enclave.engine import engine
+from sealstat.enclave.memory import ENGINE_PART, default_bytes
 from sealstat.release import rules
 from sealstat.synthetic.mcc import BORDER_AREAS, MCC_COUNTRY
 from sealstat.tables import schemas
@@ -167,7 +168,7 @@ def enclave(blobs: Blobs, deliveries: dict[str, OpenDelivery], schema: Any, stat
     """From parts fetched to results sealed: what the instance does with data."""
     client: Any = blobs
     start = time.perf_counter()
-    with engine(None, memory_bytes=default_memory_bytes()) as sandbox:
+    with engine(None, memory_bytes=default_bytes() // ENGINE_PART) as sandbox:
         inputs = {
             role: sandbox.load(f"input_{role}", schema, each.batches(client)) for role, each in deliveries.items()
         }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sealstat.agreement.replay import ReplayError
 from sealstat.crypto.errors import CryptoError
-from sealstat.enclave.engine import default_memory_bytes
+from sealstat.enclave import memory
 from sealstat.enclave.errors import SessionOver
 from sealstat.enclave.measure import check_installed, measure
 from sealstat.enclave.session import Launch, Session, Settings
@@ -29,11 +29,12 @@ def main() -> int:
     parser.add_argument("--attester", choices=["simulated"], required=True)
     parser.add_argument("--simulated-root", type=Path, help="root key of the simulated kind; NOT HARDWARE")
     parser.add_argument("--debug", action="store_true", help="say so in the evidence, as debug enclaves do")
-    parser.add_argument("--memory-bytes", type=int, default=default_memory_bytes())
+    parser.add_argument("--memory-bytes", type=int, default=memory.default_bytes(), help="of the whole process")
     parser.add_argument("--scratch", type=Path)
     parser.add_argument("--patience", type=float, default=3600.0, help="seconds to wait for owners and holders")
     options = parser.parse_args()
     try:
+        memory.end_above(options.memory_bytes, _say)
         check_installed()
         measured = measure().digest
         attester = _attester(options, measured)

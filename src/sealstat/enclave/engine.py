@@ -20,11 +20,6 @@ import pyarrow as pa
 _BATCH_ROWS = 500_000
 
 
-def default_memory_bytes() -> int:
-    """Half of the machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-
-
 class Engine:
     """One locked connection. Tables come in through :meth:`load` only."""
 

@@ -30,6 +30,7 @@ from sealstat.crypto.statement import Statement, sign
 from sealstat.enclave.deliveries import OpenDelivery, OpenedDay, ReleasedKey
 from sealstat.enclave.engine import Engine, engine
 from sealstat.enclave.errors import Refused, SessionOver
+from sealstat.enclave.memory import ENGINE_PART
 from sealstat.enclave.states import OpenState, SealedState, open_state, seal_state
 from sealstat.evidence.attester import Attester
 from sealstat.evidence.report import report_data
@@ -351,7 +352,7 @@ class Session:
         """Open the deliveries, compute the statistic, apply the rules of the agreement; whole tables stay inside."""
         statistic = statistics.get(self.task.statistic)
         parameters = self._parameters()
-        with engine(self.settings.scratch, memory_bytes=self.settings.memory_bytes) as sandbox:
+        with engine(self.settings.scratch, memory_bytes=self.settings.memory_bytes // ENGINE_PART) as sandbox:
             inputs = {}
             for name, delivery in zip(self.task.inputs, deliveries, strict=True):
                 self.say(f"opening input {name}")
@@ -372,7 +373,7 @@ class Session:
         record = self.follower.view.period_keys[said.dataset, said.period]
         opened = OpenedDay(delivery, self._combined(record), stateful)
         self.say(f"taking in {said.period}")
-        with engine(self.settings.scratch, memory_bytes=self.settings.memory_bytes) as sandbox:
+        with engine(self.settings.scratch, memory_bytes=self.settings.memory_bytes // ENGINE_PART) as sandbox:
             try:
                 observed = self._observed(state, opened, sandbox)
                 try:
