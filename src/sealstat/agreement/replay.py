@@ -86,6 +86,7 @@ class TaskState:
     state: str | None = None  # the record that left the newest; none before the first day, after a report or a cancel
     ingested: list[str] = field(default_factory=list)  # the days that are in it, in the order they came
     forgotten: set[str] = field(default_factory=set)  # the holders who said that their share of its key is gone
+    reported: dict[str, list[str]] = field(default_factory=dict)  # by record of a report: the days it was made of
 
 
 @dataclass(slots=True)
@@ -521,6 +522,8 @@ class View:
         state.counter += 1
         state.counting.append(id)
         state.state = id if record.body.state is not None else None
+        if said.action == "finish":
+            state.reported[id] = state.ingested
         state.ingested = [*state.ingested, said.period] if said.action == "ingest" else []
         state.forgotten = set()
         if record.body.key is not None:

@@ -89,8 +89,13 @@ def run(*, scale: str, seed: int, say: Callable[[str], None]) -> tuple[float, di
 # -- the steps ---------------------------------------------------------------------------------------------------
 
 
-def agree(stage: Stage, **terms: Any) -> str:
-    """Write the agreement as a person would, check it, approve it by both; its id."""
+def agree(stage: Stage, *, change: Callable[[str], str] = lambda text: text, **terms: Any) -> str:
+    """Write the agreement as a person would, check it, approve it by both; its id.
+
+    Args:
+        change: edits the YAML before it is checked.
+        terms: go to the template (agreement/template.py).
+    """
     from sealstat.enclave.measure import measure
 
     folder, today = stage.folder / "agreement", datetime.now(UTC).date()
@@ -110,7 +115,7 @@ def agree(stage: Stage, **terms: Any) -> str:
         "minimum_rows": 100,
     }
     file = folder / "agreement.yaml"
-    file.write_text(render_longitudinal(**(values | terms)), encoding="utf-8")
+    file.write_text(change(render_longitudinal(**(values | terms))), encoding="utf-8")
     stage.call("operator", "agreement", "check", str(file))
     for party in ("operator", "office"):
         agreement: str = stage.json(party, "agreement", "approve", str(file))["id"]
@@ -227,17 +232,19 @@ def _order() -> Iterable[date]:
 # -- comparing ---------------------------------------------------------------------------------------------------
 
 
-def plain_tables(folder: Path, days: list[date]) -> dict[str, pa.Table]:
+def plain_tables(
+    folder: Path, days: Iterable[date], *, psi: str = _PARAMETERS["psi"], minimum: int = _MINIMUM
+) -> dict[str, pa.Table]:
     """The oracle: the same days in the clear, the statistic, the same rules."""
     clear = folder / "clear"
     clear.mkdir()
     for day in days:
         shutil.copy(folder / "made" / "operator-1" / f"day-{day}.csv", clear / f"day-{day}.csv")
     inputs = {"days": clear, **{name: folder / "made" / f"{name}.csv" for name in ("reference_areas", "census")}}
-    whole, _ = compute("longitudinal", inputs, _PARAMETERS, period=None)
+    whole, _ = compute("longitudinal", inputs, {**_PARAMETERS, "psi": psi}, period=None)
     terms = {
         name: SimpleNamespace(
-            minimum=_MINIMUM, minimum_part=None if name == "top_anchors" else _PART, complementary=False
+            minimum=minimum, minimum_part=None if name == "top_anchors" else _PART, complementary=False
         )
         for name in whole
         if name != "quality"

@@ -569,24 +569,24 @@ def _parameters(member: Member, request: Entry[RunRequest]) -> dict[str, dict[st
 
 
 def days_of(view: View, request: Entry[RunRequest]) -> dict[str, list[str]]:
-    """What became of each day of a report: taken in; failed, its run refused and not made good; skipped."""
+    """What became of each day of a report, by the log.
+
+    Taken in: it is in the report. Failed: its runs were refused. Forgotten: it was taken in, but the state was given up
+    before the report, by a cancel or by holders who destroyed their shares. Skipped: nobody asked, or nothing came of it.
+    """
     task, period = request.body.task, request.body.period
-    counting = view.tasks[task].counting
     record = view.counting_record(request.id)
-    place = counting.index(record.id) if record is not None else len(counting)
-    taken: list[str] = []
-    for id in counting[:place]:
-        said = view.requests[view.records[id][0].body.request].body
-        taken = [*taken, said.period] if said.action == "ingest" else []
-    refused = {
-        entry.body.period
-        for entry in view.requests.values()
-        if (entry.body.task, entry.body.action) == (task, "ingest") and view.run_refused(entry.id)
+    taken = view.ingested(task) if record is None else view.tasks[task].reported[record.id]
+    ingests = [entry for entry in view.requests.values() if (entry.body.task, entry.body.action) == (task, "ingest")]
+    counted = {entry.body.period for entry in ingests if view.counting_record(entry.id)}
+    refused = {entry.body.period for entry in ingests if view.run_refused(entry.id)}
+    days = [day for day in each_day(period) if day not in taken]
+    return {
+        "taken_in": sorted(taken),
+        "failed": [day for day in days if day in refused - counted],
+        "forgotten": [day for day in days if day in counted],
+        "skipped": [day for day in days if day not in refused | counted],
     }
-    days = each_day(period)
-    failed = [day for day in days if day in refused and day not in taken]
-    skipped = [day for day in days if day not in refused and day not in taken]
-    return {"taken_in": sorted(taken), "failed": failed, "skipped": skipped}
 
 
 # -- proving -----------------------------------------------------------------------------------------------------
