@@ -3,6 +3,7 @@
     python bench/longitudinal.py                     state of 10 million rows, day of 5 million; median of 3
     python bench/longitudinal.py --state 50 --day 25
     python bench/longitudinal.py --scale 0.1 1 10 --plot scale.svg     millions of subscribers, 5 rows each a day
+    python bench/longitudinal.py --first-day 100     millions of subscribers, one day into an empty state, once
 
 Prints one JSON value. Every measurement is a process of its own, so that its CPU time and peak memory are its own;
 state and day lie as sealed parts (the enclave) and as Parquet with zstd (DuckDB) in files that were just written. The
@@ -129,6 +130,32 @@ def make(folder: Path, state_rows: int, day_rows: int, seed: int = 1) -> None:
     (folder / "made.json").write_text(json.dumps(said))
 
 
+def make_first_day(folder: Path, subscribers: int, seed: int = 1) -> None:
+    """One sealed day of so many subscribers, sorted, 5 rows each; no state, and nothing for DuckDB."""
+    from sealstat.tables import schemas
+    from sealstat.tables.sealed import parts_list, seal_table
+
+    blobs, rng = Blobs(folder / "blobs"), np.random.default_rng(seed)
+    schema, chunks, count = schemas.get("presence").delivered, max(1, subscribers // _CHUNK_USERS), 0
+    users = subscribers // chunks
+
+    def delivered() -> Iterator[pa.RecordBatch]:
+        nonlocal count
+        for chunk in range(chunks):
+            span = 2**64 // chunks
+            hi = np.sort(rng.integers(chunk * span, (chunk + 1) * span, users, dtype=np.uint64))
+            low = rng.integers(0, 2**32, users, dtype=np.uint64) << np.uint64(32)
+            batch = _batch(rng, hi, low, rng.integers(0, 40_000, users), np.full(users, 5))
+            count += len(batch)
+            yield _delivered(batch, schema)
+
+    place = {"dataset": "days", "period": DAY}
+    parts = seal_table(delivered(), key=DAY_KEY, agreement=AGREEMENT, place=place, schema=schema)
+    listed = [(len(part.ciphertext), blobs.put_blob(AGREEMENT, part.ciphertext)) for part in parts]
+    day = {"count": len(listed), "digest": blobs.put_blob(AGREEMENT, parts_list(listed))}
+    (folder / "made.json").write_text(json.dumps({"state": None, "day": day, "day_rows": count}))
+
+
 def _batch(rng: Any, hi: Any, low: Any, home: Any, tiles: Any, moved: float = 0.0) -> pa.RecordBatch:
     """``tiles`` rows for each user around its home, sorted; weights that hardly compress."""
     from sealstat.statistics.longitudinal_terms import STATE
@@ -220,6 +247,8 @@ def state_of(folder: Path, blobs: Any) -> Iterator[pa.RecordBatch]:
     from sealstat.statistics.longitudinal_terms import STATE
 
     said = json.loads((folder / "made.json").read_text())
+    if said["state"] is None:
+        return iter(())
     state = State.model_validate(said["state"])
     opened = OpenState(AGREEMENT, TASK, 1, state, bytes.fromhex(said["state_key"]), bytes(32), [])
     return opened.batches(blobs, STATE)
@@ -332,6 +361,26 @@ def compare(state: int, day: int, repeat: int) -> dict[str, Any]:
     }
 
 
+def first_day(millions: float) -> dict[str, Any]:
+    """One day of a country into an empty state."""
+    with tempfile.TemporaryDirectory(prefix="sealstat-bench-") as name:
+        folder = Path(name)
+        make_first_day(folder, int(millions * 1e6))
+        day = json.loads((folder / "made.json").read_text())["day_rows"]
+        sealed = sum(path.stat().st_size for path in (folder / "blobs").iterdir())
+        took = measured("ingest", folder)
+    return {
+        "subscribers": int(millions * 1e6),
+        "rows": day,
+        "day_bytes": sealed,
+        "ingest_s": round(took["s"], 1),
+        "cpu_s": round(took["cpu_s"], 1),
+        "ns_per_row": round(1e9 * took["s"] / day, 1),
+        "peak_mb": took["peak_mb"],
+        "bytes_per_state_row": round(took["bytes"] / took["found"], 1),
+    }
+
+
 def plot(points: list[dict[str, Any]], file: Path) -> None:
     """Time of a row and peak memory against subscribers."""
     from matplotlib.figure import Figure
@@ -356,12 +405,15 @@ def main() -> None:
     parser.add_argument("--day", type=float, default=5, help="millions of rows")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--scale", type=float, nargs="*", help="millions of subscribers")
+    parser.add_argument("--first-day", type=float, help="millions of subscribers")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--child", choices=WAYS)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     if options.child:
         child(options.child, options.folder)
+    elif options.first_day:
+        print(json.dumps(first_day(options.first_day)))
     elif options.scale:
         points = [compare(int(m * 10e6), int(m * 5e6), options.repeat) for m in options.scale]
         if options.plot:
