@@ -64,7 +64,7 @@ def run(*, scale: str, seed: int, say: Callable[[str], None]) -> tuple[float, di
             refused = play_days(stage, agreement, folder / "made", say)
             say("all days are in but the missing and the refused one: making the report")
             asked = stage.json("office", "run", agreement, TASK, "--period", report(), "--purpose", PURPOSE, "--finish")
-            stage.call("office", "fetch", asked["run"], "--out", str(folder / "out"))
+            stage.call("office", "fetch", asked["run"], "--out", str(folder / "out"), "--no-report")
             again = stage.try_call("office", *_run(agreement, TASK, _day(0)))
             proof = folder / "proof.json"
             stage.call("office", "proof", asked["run"], "--out", str(proof))
