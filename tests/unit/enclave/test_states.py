@@ -34,7 +34,7 @@ class Blobs:
         return self.blobs[digest]
 
 
-def batches(first: int, count: int = 3) -> list[pa.RecordBatch]:
+def batches(count: int = 3) -> list[pa.RecordBatch]:
     """Random numbers do not compress: a few parts of some size."""
     rows = [secrets.token_bytes(8 * 300_000) for _ in range(count)]
     return [
@@ -44,7 +44,7 @@ def batches(first: int, count: int = 3) -> list[pa.RecordBatch]:
 
 
 def sealed(host: Blobs, c: int = 1, given: list[pa.RecordBatch] | None = None) -> SealedState:
-    return seal_state(host, AGREEMENT, TASK, c, given or batches(0), SCHEMA, SECRET)  # type: ignore[arg-type]
+    return seal_state(host, AGREEMENT, TASK, c, given or batches(), SCHEMA, SECRET)  # type: ignore[arg-type]
 
 
 def said(state: SealedState, **changes: Any) -> State:
@@ -59,7 +59,7 @@ def opened(host: Blobs, state: SealedState, **changes: Any) -> pa.Table:
 
 
 def test_a_state_comes_back_as_it_was_and_can_be_read_twice() -> None:
-    host, given = Blobs(), batches(0)
+    host, given = Blobs(), batches()
     state = sealed(host, given=given)
     assert state.rows == 900_000
     assert opened(host, state) == opened(host, state) == pa.Table.from_batches(given)
@@ -103,7 +103,7 @@ def test_parts_of_an_older_state_do_not_open_under_the_newest_note() -> None:
         opened(host, new, said=said(new, parts=old.parts))
 
 
-@pytest.mark.parametrize("where", [0, 100, -1])
+@pytest.mark.parametrize("where", [0, 20, -1])
 def test_a_flipped_byte_does_not_open(where: int) -> None:
     host = Blobs()
     state = sealed(host)
