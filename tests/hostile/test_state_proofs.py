@@ -162,7 +162,7 @@ def test_shares_of_another_state_do_not_pass() -> None:
     # only the two last days' runs: earlier ones, and those that drew keys, are no part of a proof
     runs = [said for said in story.statements.values() if said.type == "kept" or "request" in said.body]
     hidden = [said for said in runs if _day(story, said) == DAYS[2] or _task_of(story, said) == KEYS]
-    refused(story, forged(story, record, without=hidden), "a share of a key that the run does not need")
+    refused(story, forged(story, record, without=hidden), "without the shares of enough holders")
 
 
 @pytest.mark.parametrize("kind", ["state", "period_key"])
