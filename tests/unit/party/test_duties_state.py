@@ -6,6 +6,8 @@ import pytest
 
 from days import DAYS, REPORT, TASK, Days
 from desk import Desk, home
+from sealstat.agreement.model import Agreement
+from sealstat.crypto import canonical
 from sealstat.crypto.cards import b64
 from sealstat.crypto.identity import Opener
 from sealstat.crypto.statement import Statement
@@ -88,6 +90,20 @@ def test_shares_are_destroyed_when_the_day_is_in(scene: Scene) -> None:
     scene.desk.read()
     duties.forget_shares(scene.desk)
     assert (scene.ledger.secret_refs("state-share"), scene.ledger.secret_refs("key-share")) == ([], [])
+
+
+def test_a_share_of_a_version_before_is_destroyed_when_a_state_of_this_one_follows(scene: Scene) -> None:
+    old, value = scene.story.id, {**scene.story.terms.to_json(), "version": 2, "supersedes": scene.story.id}
+    new = scene.story.propose(Agreement.model_validate(canonical.decode(canonical.encode(value), limit=1 << 20)))
+    scene.story.approve_all()
+    scene.story.succeed(old, new.id, *scene.story.terms.roles.approvers)
+    scene.desk.read()
+    duties.forget_shares(scene.desk)
+    assert scene.ledger.secret_refs("state-share") == [scene.first.id]
+    scene.story.take_in(DAYS[2])
+    scene.desk.read()
+    duties.forget_shares(scene.desk)
+    assert scene.ledger.secret_refs("state-share") == []
 
 
 def test_a_cancel_destroys_the_share_of_the_state_and_spares_keys_of_days_to_come(scene: Scene) -> None:
