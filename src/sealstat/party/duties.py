@@ -584,7 +584,7 @@ def forget_shares(member: Member) -> None:
     over = member.id in view.withdrawals or now > member.agreement.valid.end
     for kind in ("state-share", "key-share"):
         for id in ledger.secret_refs(kind):
-            if id in view.records and view.records[id][0].agreement == member.id:
+            if id in view.records:  # also of a version before: its state goes on under this one, and is followed here
                 why = "the agreement has ended" if over else _followed(view, id)
                 if why is not None:
                     ledger.destroy_secret(kind, id)

@@ -153,6 +153,16 @@ def record_before(view: View, record: str) -> str | None:
     return counting[place - 1] if place else None
 
 
+def expiries(view: View, record: Entry[body.RunRecord]) -> list[Entry[body.Expiry]]:
+    """What holders said of their shares of the state that a record left: that they are gone."""
+    state = record.body.state
+    return [
+        cast("Entry[body.Expiry]", entry)
+        for entry in view.entries.values()
+        if state and isinstance(entry.body, body.Expiry) and entry.body.state == state.digest
+    ]
+
+
 def ids_to_show(view: View, record: str, size: int) -> set[str]:
     """The ids of all statements that a proof of this record shows: no more, so that a reader meets nothing unknown.
 
@@ -166,6 +176,8 @@ def ids_to_show(view: View, record: str, size: int) -> set[str]:
     if before is not None:
         earlier = run_of(view, before)
         ids |= earlier.ids() - {entry.id for entry in earlier.results}
+        # a state whose holders said that it is gone needs no shares: without their words the record would have no form
+        ids |= {entry.id for entry in expiries(view, earlier.record) if entry.index < run.record.index}
     chain = list(view.chain)
     shown = chain[chain.index(run.record.agreement) :]
     seen: set[tuple[str, str, str]] = set()

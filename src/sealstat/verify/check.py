@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sealstat.agreement import statements as body
 from sealstat.agreement.check import problems
 from sealstat.agreement.model import Agreement
-from sealstat.agreement.replay import InactiveError, ReplayError, TaskState, View
+from sealstat.agreement.replay import Entry, InactiveError, ReplayError, TaskState, View
 from sealstat.crypto.cards import Strict, fingerprint, spoken, unb64
 from sealstat.crypto.derive import commitment
 from sealstat.crypto.errors import CryptoError
@@ -25,7 +25,17 @@ from sealstat.log.checkpoint import FUTURE_TOLERANCE_S, VerifiedCheckpoint, veri
 from sealstat.log.errors import LogError
 from sealstat.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 from sealstat.log.note import VerifierKey, parse_note, parse_verifier_key
-from sealstat.verify.bundle import Bundle, Placed, Run, ids_to_show, named_keys, parse_bundle, record_before, run_of
+from sealstat.verify.bundle import (
+    Bundle,
+    Placed,
+    Run,
+    expiries,
+    ids_to_show,
+    named_keys,
+    parse_bundle,
+    record_before,
+    run_of,
+)
 from sealstat.verify.errors import BundleError
 from sealstat.verify.trust import Trust
 from sealstat.verify.verdict import Line, Status, Verdict
@@ -39,6 +49,7 @@ SHOWN_TYPES = frozenset(
         "successor",
         "replacement",
         "delivery",
+        "expiry",  # of a state
         "run-request",
         "challenge",
         "enclave-evidence",
@@ -502,8 +513,13 @@ class _Check:
             _require(fits, "state", "the run went on from another state than the record before left")
             sentence = f"it went on from state {what}, which the record before left; {who} gave their shares of its key"
             self.say("state.before", "proved", sentence)
-        elif before is not None:
-            raise _FailedError("state", "the record before left a state, and no holder gave a share of its key")
+        elif before is not None and self.before is not None:
+            said = [each for each in expiries(self.view, self.before.record) if each.index < self.answer.record.index]
+            gone, holders = sorted({each.by for each in said}), self.view.task(self.answer.request).holders
+            forgotten = len(holders.of) - len(set(holders.of) & set(gone)) < holders.threshold
+            _require(forgotten, "state", "the record before left a state, and no holder gave a share of its key")
+            sentence = f"it began anew: {', '.join(gone)} said that their shares of the state before are gone"
+            self.say("state.before", "proved", sentence)
         left = self.answer.record.body.state
         if left is not None:
             days = (
@@ -529,6 +545,8 @@ class _Check:
         for entry in run.challenges:
             seen = self.named[entry.id].checkpoint.size <= base and entry.index < base
             _require(seen, "evidence", "the instance had not read the log as far as its challenges")
+        for delivery in run.deliveries:
+            self._check_key_shares(run, delivery)
         appraised = self.appraised if run is self.answer else None
         if appraised is not None:
             fits = record.measurement == appraised.measurement
@@ -542,6 +560,19 @@ class _Check:
         for what, shares in shared:
             fits = set(shares) == set(task.holders.of)
             _require(fits, "outputs", f"the {what} key is not shared among the holders that the agreement names")
+
+    def _check_key_shares(self, run: Run, delivery: Entry[body.Delivery]) -> None:
+        """Where an enclave drew the key of the pseudonyms, enough holders gave shares of one; which, they attest."""
+        terms = self.view.terms(run.record)
+        drawing = terms.drawing_task(delivery.body.dataset)
+        if drawing is None:
+            return
+        holders, givers = terms.tasks[drawing].holders, dict[str, set[str]]()
+        for entry in run.released:
+            if entry.body.period_key is not None and entry.by in holders.of:
+                givers.setdefault(entry.body.period_key, set()).add(entry.by)
+        enough = any(len(names) >= holders.threshold for names in givers.values())
+        _require(enough, "state", "too few holders gave their shares of the key of the pseudonyms")
 
     # -- (10) release rules ------------------------------------------------------------------------------------------
 
