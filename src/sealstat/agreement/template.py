@@ -1,6 +1,6 @@
 """The draft to start from: a commented agreement in YAML that answers a lawyer's and an engineer's questions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 
@@ -207,7 +207,15 @@ tasks:
 )
 
 
-def render_template(
+_DRAFTS = {"visitors": _VISITORS, "longitudinal": _LONGITUDINAL}
+_MORE: dict[str, dict[str, str]] = {
+    "visitors": {"period": "month", "domestic": "ID"},
+    "longitudinal": {"report": "month", "psi": "10"},
+}
+
+
+def render(
+    kind: str,
     *,
     valid_from: date,
     valid_to: date,
@@ -216,20 +224,24 @@ def render_template(
     simulated_root: str,
     witnesses: Sequence[str] = ("witness-uni", "witness-press", "witness-ngo"),
     quorum: int = 2,
-    period: str = "month",
-    domestic: str = "ID",
     minimum: int = 10,
     minimum_rows: int = 1000,
     release_delay: str = "15m",
     hold: str = "none",
+    **more: str,
 ) -> str:
-    """The visitors agreement with these terms filled in.
+    """The draft of a kind with these terms filled in.
 
     Args:
         source, simulated_root: as `sealstat measure` and `sealstat enclave root` print them.
         witnesses: names of card files in ``cards/``.
+        more: of visitors ``period`` (month, range, day) and ``domestic`` (country); of longitudinal ``report`` (month, or
+            a range of days) and ``psi``.
     """
-    return _VISITORS.format(
+    terms = {**_MORE[kind], **more}
+    if "report" in terms:
+        terms["period"] = "month" if terms["report"] == "month" else "range"
+    return _DRAFTS[kind].format(
         valid_from=valid_from,
         valid_to=valid_to,
         host_url=host_url,
@@ -237,51 +249,12 @@ def render_template(
         simulated_root=simulated_root,
         witness_cards=", ".join(f"cards/{name}.json" for name in witnesses),
         quorum=quorum,
-        period=period,
-        domestic=domestic,
         minimum=minimum,
         minimum_rows=minimum_rows,
         release_delay=release_delay,
         hold=hold,
+        **terms,
     )
-
-
-def render_longitudinal(
-    *,
-    valid_from: date,
-    valid_to: date,
-    host_url: str,
-    source: str,
-    simulated_root: str,
-    witnesses: Sequence[str] = ("witness-uni", "witness-press", "witness-ngo"),
-    quorum: int = 2,
-    report: str = "month",
-    psi: str = "10",
-    minimum: int = 10,
-    minimum_rows: int = 1000,
-    release_delay: str = "15m",
-    hold: str = "none",
-) -> str:
-    """The longitudinal agreement with these terms filled in; ``report`` is ``month``, or a range of days."""
-    return _LONGITUDINAL.format(
-        valid_from=valid_from,
-        valid_to=valid_to,
-        host_url=host_url,
-        source=source,
-        simulated_root=simulated_root,
-        witness_cards=", ".join(f"cards/{name}.json" for name in witnesses),
-        quorum=quorum,
-        report=report,
-        period="month" if report == "month" else "range",
-        psi=psi,
-        minimum=minimum,
-        minimum_rows=minimum_rows,
-        release_delay=release_delay,
-        hold=hold,
-    )
-
-
-_RENDERERS: dict[str, Callable[..., str]] = {"visitors": render_template, "longitudinal": render_longitudinal}
 
 
 def draft_text(kind: str, *, today: date, source: str) -> str:
@@ -290,9 +263,10 @@ def draft_text(kind: str, *, today: date, source: str) -> str:
     Raises:
         UnknownDraftError: there is no draft for that statistic.
     """
-    if kind not in _RENDERERS:
-        raise UnknownDraftError(f"no draft is called so: expected {' or '.join(_RENDERERS)}")
-    return _RENDERERS[kind](
+    if kind not in _DRAFTS:
+        raise UnknownDraftError(f"no draft is called so: expected {' or '.join(_DRAFTS)}")
+    return render(
+        kind,
         valid_from=today,
         valid_to=today + timedelta(days=364),
         host_url="https://stats.example:8700",

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +26,6 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from sealstat import statistics
-from sealstat.agreement.template import render_longitudinal
 from sealstat.lab.clear import compute
 from sealstat.lab.stage import Stage, StageError, stopped_at_the_end
 from sealstat.release import rules
@@ -96,26 +95,12 @@ def agree(stage: Stage, *, change: Callable[[str], str] = lambda text: text, **t
         change: edits the YAML before it is checked.
         terms: go to the template (agreement/template.py).
     """
-    from sealstat.enclave.measure import measure
-
-    folder, today = stage.folder / "agreement", datetime.now(UTC).date()
+    folder = stage.folder / "agreement"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(stage.folder / "cards", folder / "cards", dirs_exist_ok=True)
-    values: dict[str, Any] = {
-        "valid_from": today,
-        "valid_to": today + timedelta(days=365),
-        "host_url": stage.url,
-        "source": measure().digest,
-        "simulated_root": stage.simulated_root(),
-        "witnesses": stage.witnesses,
-        "quorum": stage.quorum,
-        "report": report(),
-        "psi": _PARAMETERS["psi"],
-        "release_delay": "1s",
-        "minimum_rows": 100,
-    }
+    terms = {"report": report(), "psi": _PARAMETERS["psi"], "release_delay": "1s"} | terms
     file = folder / "agreement.yaml"
-    file.write_text(change(render_longitudinal(**(values | terms))), encoding="utf-8")
+    file.write_text(change(stage.draft("longitudinal", **terms)), encoding="utf-8")
     stage.call("operator", "agreement", "check", str(file))
     for party in ("operator", "office"):
         agreement: str = stage.json(party, "agreement", "approve", str(file))["id"]

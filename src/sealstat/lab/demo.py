@@ -143,7 +143,9 @@ def agree(
     rows = "".join(f"{mcc},{country}\n" for mcc, country in MCC_COUNTRY.items())
     (folder / "tables" / "mcc.csv").write_text("mcc,country\n" + rows)
     file = folder / "agreement.yaml"
-    file.write_text(change(agreement_text(stage, domestic=domestic, **terms)), encoding="utf-8")
+    file.write_text(
+        change(stage.draft("visitors", domestic=domestic, **({"release_delay": "2s"} | terms))), encoding="utf-8"
+    )
     stage.call("operator-a", "agreement", "check", str(file))
     say("operator-a", f"checked {file.name}: no mistake")
     agreement = ""
@@ -151,26 +153,6 @@ def agree(
         agreement = stage.json(party, "agreement", "approve", str(file))["id"]
         say(party, f"approved agreement {agreement[:12]}")
     return agreement
-
-
-def agreement_text(stage: Stage, **terms: Any) -> str:
-    """The template with this stage's roles filled in."""
-    from sealstat.agreement.template import render_template
-    from sealstat.enclave.measure import measure
-
-    today = datetime.now(UTC).date()
-    values: dict[str, Any] = {
-        "valid_from": today,
-        "valid_to": today + timedelta(days=365),
-        "host_url": stage.url,
-        "source": measure().digest,
-        "simulated_root": stage.simulated_root(),
-        "witnesses": stage.witnesses,
-        "quorum": stage.quorum,
-        "release_delay": "2s",
-        "minimum_rows": 100,
-    }
-    return render_template(**(values | terms))
 
 
 def generate(stage: Stage, rows: int, period: str, seed: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -104,6 +105,24 @@ class Stage:
         from sealstat.evidence.attester import read_simulated_root
 
         return b64(read_simulated_root(file).public_key().public_bytes_raw())
+
+    def draft(self, kind: str, **terms: Any) -> str:
+        """The draft of an agreement between this stage's roles, valid for a year from today."""
+        from sealstat.agreement.template import render
+        from sealstat.enclave.measure import measure
+
+        today = datetime.now(UTC).date()
+        values: dict[str, Any] = {
+            "valid_from": today,
+            "valid_to": today + timedelta(days=365),
+            "host_url": self.url,
+            "source": measure().digest,
+            "simulated_root": self.simulated_root(),
+            "witnesses": self.witnesses,
+            "quorum": self.quorum,
+            "minimum_rows": 100,
+        }
+        return render(kind, **(values | terms))
 
     # -- programs -----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import pytest
 
 import builders
 from sealstat.agreement.draft import parse
-from sealstat.agreement.template import UnknownDraftError, draft_text, render_template
+from sealstat.agreement.template import UnknownDraftError, draft_text, render
 from sealstat.crypto.cards import b64
 from sealstat.statistics.catalogue import Catalogue
 
@@ -27,7 +27,8 @@ def test_a_fresh_draft_lacks_only_files_and_the_root_key(tmp_path: Path):
 
 def test_filled_in_it_is_sound(tmp_path: Path):
     builders.write_draft(tmp_path)
-    text = render_template(
+    text = render(
+        "visitors",
         valid_from=date(2026, 10, 1),
         valid_to=date(2027, 9, 30),
         host_url="https://stats.example:8700",

@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from sealstat.enclave.fetching import ahead
 
 from sealstat.agreement.statements import State
 from sealstat.enclave.errors import SessionOver
-from sealstat.enclave.fetching import ahead
 from sealstat.enclave.states import SealedState, open_state, seal_state
 from sealstat.tables.sealed import parse_parts_list, parts_list
 
