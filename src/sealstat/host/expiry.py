@@ -40,7 +40,7 @@ class Expired:
     beside: tuple[str, ...] = ()
 
 
-def expired_deliveries(views: Iterable[View]) -> list[Expired]:
+def dead_ciphertexts(views: Iterable[View]) -> list[Expired]:
     """The deliveries that have expired, and the states that were followed, of which it was not yet said `deleted`."""
     found = []
     for view in views:
@@ -58,10 +58,13 @@ def expired_deliveries(views: Iterable[View]) -> list[Expired]:
             found.append(Expired(view.id, {"delivery": id}, whose, entry.body.parts.digest, spared))
         for task in view.tasks.values():
             for id in task.counting:
-                record = view.records[id][0]
-                if record.agreement == view.id and record.body.state and id not in gone and id != task.state:
-                    left, instance = record.body.state, frozenset({record.by})
-                    found.append(Expired(view.id, {"record": id}, instance, left.parts.digest, beside=(left.about,)))
+                # of versions before, too: what follows under this one their own views do not see
+                record, seen = view.records[id][0], gone | {each.of.get("record") for each in found}
+                if record.body.state and id not in seen and id != task.state:
+                    left, who = record.body.state, frozenset({record.by})
+                    found.append(
+                        Expired(record.agreement, {"record": id}, who, left.parts.digest, beside=(left.about,))
+                    )
     return found
 
 

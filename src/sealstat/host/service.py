@@ -275,11 +275,11 @@ class Host:
             await self._expiring.wait()
             self._expiring.clear()
             try:
-                found = await done(self.sequencer.inspect(lambda _, views: expiry.expired_deliveries(views)))
+                found = await done(self.sequencer.inspect(lambda _, views: expiry.dead_ciphertexts(views)))
                 for expired in found:
                     await self._delete(expired)
             except (RefusedError, OSError, LogError) as error:
-                _log.warning("an expired delivery was not deleted yet: %s", type(error).__name__)
+                _log.warning("a dead ciphertext was not deleted yet: %s", type(error).__name__)
                 self._loop.call_later(60.0, self._expiring.set)
 
     async def _delete(self, expired: expiry.Expired) -> None:

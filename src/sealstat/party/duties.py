@@ -379,24 +379,24 @@ def _named_blobs(member: Member, record: RunRecord) -> list[str]:
 
 
 def drop_states(member: Member) -> None:
-    """Delete the kept ciphertexts of states that were followed by a record that counts: nothing opens them any more."""
+    """Delete the kept ciphertexts of states that were followed by a record that counts: nothing opens them any more.
+
+    Those of versions before, too: their own members do not see what follows under this one.
+    """
     for task, state in member.view.tasks.items():
         if task not in member.agreement.tasks or member.name not in member.agreement.tasks[task].keepers:
             continue
         for id in state.counting:
             record = member.view.records[id][0]
-            if record.agreement != member.id or record.body.state is None or id == state.state:
+            if record.body.state is None or id == state.state or member.home.ledger.fact("dropped", id):
                 continue
-            if member.home.ledger.fact("dropped", id):
-                continue
-            named = _named_blobs(member, record.body) if _have_list(member, record.body) else []
-            for digest in reversed(named):  # the list of parts after the parts: a crash in between must not hide them
-                (kept_folder(member) / digest).unlink(missing_ok=True)
+            folder = member.home.path / "kept" / record.agreement
+            listed = folder / record.body.state.parts.digest
+            parts = parse_parts_list(listed.read_bytes()) if listed.exists() else []
+            for digest in (*(part.sha256 for part in parts), record.body.state.about):
+                (folder / digest).unlink(missing_ok=True)
+            listed.unlink(missing_ok=True)  # last: a crash before it must not hide the others
             member.home.ledger.note_fact("dropped", id, True)
-
-
-def _have_list(member: Member, record: RunRecord) -> bool:
-    return record.state is not None and (kept_folder(member) / record.state.parts.digest).exists()
 
 
 def _keep_blob(member: Member, digest: str, *, limit: int | None = None) -> bytes:
@@ -585,7 +585,8 @@ def forget_shares(member: Member) -> None:
     for kind in ("state-share", "key-share"):
         for id in ledger.secret_refs(kind):
             if id in view.records:  # also of a version before: its state goes on under this one, and is followed here
-                why = "the agreement has ended" if over else _followed(view, id)
+                # superseded is not over: the task and its state go on under the version that followed
+                why = "the agreement has ended" if over and not view.superseded() else _followed(view, id)
                 if why is not None:
                     ledger.destroy_secret(kind, id)
                     ledger.act(f"destroyed its {kind} of record {id[:12]}", why, agreement=member.id)

@@ -2,11 +2,11 @@
 
 from days import DAYS, REPORT, TASK, Days
 from sealstat.crypto.statement import Statement
-from sealstat.host.expiry import expired_deliveries
+from sealstat.host.expiry import dead_ciphertexts
 
 
 def gone(story: Days) -> list[str]:
-    return [each.of["record"] for each in expired_deliveries([story.view()])]
+    return [each.of["record"] for each in dead_ciphertexts([story.view()])]
 
 
 def tell_deleted(story: Days, record: Statement) -> None:
@@ -19,7 +19,7 @@ def test_a_state_that_was_followed_is_deleted_and_that_is_said_once() -> None:
     assert gone(story) == [first.id, second.id]
     tell_deleted(story, first)
     assert gone(story) == [second.id]
-    (found,) = expired_deliveries([story.view()])
+    (found,) = dead_ciphertexts([story.view()])
     state = second.body["state"]
     assert (found.parts, found.beside, found.by) == (
         state["parts"]["digest"],
