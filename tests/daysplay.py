@@ -74,7 +74,9 @@ class Play:
 
     def deliver_day(self, day: str, *, change: Callable[[Path], None] = lambda _: None) -> None:
         ref = period_key_ref(self.agreement, "days", day)
-        await_(lambda: self.member("operator").home.ledger.secret(KEY, ref))  # its agent takes it when the record counts
+        await_(
+            lambda: self.member("operator").home.ledger.secret(KEY, ref)
+        )  # its agent takes it when the record counts
         file, period = self.stage.home("operator") / f"day-{day}.csv", ["--period", day]
         named = ["--column", "imsi", "--kind", "imsi", "--out", str(file), "--close"]
         given = str(self.made / f"imsi-{day}.csv")

@@ -1,12 +1,11 @@
 """Days through the enclave, by the real programs: the straight line, a hostile host, and nothing for anybody to see."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from daysplay import BLOBS, HOLDERS, KEYS, Play, await_, days_play
+from daysplay import Play, await_, days_play
 from sealstat.lab.case03 import TASK, forge
 
 pytestmark = pytest.mark.timeout(900)
