@@ -70,7 +70,7 @@ class Crashes:
         stood = None if left is None else left.id
         request = before.requests[run] if run in before.requests else self.play.view().requests[run]
         for _ in range(min(MOST_A_RUN, points - len(self.points))):
-            # by the log as well as by the clock: so that the quick steps, and the time just after the end, get their share
+            # by the log as well as by the clock, so that the quick steps and the time just after get their share
             self.go_on(run, leaves=self.play.view().size + self.drawn.randrange(MOST_LEAVES))
             time.sleep(self.drawn.uniform(0, MOST_S))
             now = runs.stage(self.play.view(), run, "office")

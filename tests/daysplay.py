@@ -21,6 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
+import pytest
 
 from lying import LyingHost
 from sealstat.agreement.replay import View
@@ -212,6 +213,13 @@ def totals(tables: dict[str, pa.Table]) -> tuple[Any, ...]:
 @contextmanager
 def days_play(folder: Path, *, days: int, subscribers: int = SUBSCRIBERS) -> Iterator[Play]:
     """Every role started but for the enclave; made-up days; no agreement yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        (folder / "tmp").mkdir()
+        patch.setenv("TMPDIR", str(folder / "tmp"))  # of all that is started
+        yield from _started(folder, days, subscribers)
+
+
+def _started(folder: Path, days: int, subscribers: int) -> Iterator[Play]:
     made = folder / "made"
     dayfiles.write(Plan(subscribers=subscribers, days=days, first=FIRST, seed=5), made, format="csv")
     for file in sorted((made / "operator-1").glob("day-*.csv")):
