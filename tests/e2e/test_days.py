@@ -301,7 +301,7 @@ class Late:
 
 
 def freeze(play: Play, run: str, name: str) -> Late:
-    """Freeze an instance that has its shares; let a second one do the run; thaw the first, and hide all that from it."""
+    """Freeze an instance that has its shares, let a second one do the run, thaw the first and hide all that from it."""
     held, said, state = Held(), list[Statement](), newest(play)
     kept = blobs(play, state)
     digests = [part.sha256 for part in parse_parts_list(kept["list"][0])]
@@ -313,11 +313,15 @@ def freeze(play: Play, run: str, name: str) -> Late:
         text = texts.get(call.path.rpartition("/")[2]) if call.method == "GET" else None
         return None if text is None else Answer(text)
 
+    def hold(call: Call, truth: Truth) -> Answer | None:
+        held(call, truth)
+        return keep(call, truth) if call.signer == held.calls[0].signer else None
+
     def listen(call: Call, _: Truth) -> None:
         if call.says("run-record") and call.said is not None:
             said.append(call.said)
 
-    reading = play.lies.lying(held, path=BLOBS + ".*", to="instance", when=lambda call: call.method == "GET")
+    reading = play.lies.lying(hold, path=BLOBS + ".*", to="instance", when=lambda call: call.method == "GET")
     with play.instance(run, f"{name}-frozen") as frozen:
         with reading:
             await_(lambda: held.calls)
@@ -334,8 +338,7 @@ def freeze(play: Play, run: str, name: str) -> Late:
         await_(play.settled)
         to_it: Any = {"to": "instance", "when": lambda call: call.signer == signer}
         with (
-            play.lies.lying(always(past), to="instance", path="/log/checkpoint", when=lambda call: bool(call.who)),
-            play.lies.lying(always(past), path="/log/checkpoint", when=lambda call: not call.who) as _,
+            play.lies.lying(always(past), path="/log/checkpoint", **to_it),
             play.lies.lying(keep, path=BLOBS + ".*", **to_it),
             play.lies.lying(listen, **to_it),
         ):
