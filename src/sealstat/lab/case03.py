@@ -38,7 +38,7 @@ PURPOSE = "population-statistics"
 TASK = "usual-environment"
 FIRST, DAYS = date(2026, 10, 1), 10
 _GAP, _LATE, _FAILED, _CUT = 3, 1, 6, 4  # days from the first: missing, coming last, refused, after which power fails
-_PARAMETERS = {"psi": "2", "phi": "0.5", "calibrate": True}
+_PARAMETERS: dict[str, Any] = {"psi": "2", "phi": "0.5", "calibrate": True}
 _MINIMUM, _PART = 10, 3
 # what a tie between two top tiles cannot change: it is broken under a key that nobody outside the enclave has
 _WITHOUT_TIES = ("fingerprint", "functional_urban_fingerprint")
