@@ -133,7 +133,7 @@ class Play:
         view = self.view()
         newest = view.state_record(TASK)
         wanted = [newest.id] if newest is not None else []
-        mine = set(view.records)
+        mine = {id for id, (_, instance) in view.records.items() if instance.task == TASK}
         ledgers = [self.member(holder).home.ledger for holder in HOLDERS]
         return all([id for id in ledger.secret_refs("state-share") if id in mine] == wanted for ledger in ledgers)
 

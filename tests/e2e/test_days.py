@@ -414,8 +414,11 @@ def test_of_two_enclaves_one_result_is_opened_also_when_consumer_and_host_collud
 # -- nothing to see ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nobody_outside_the_operator_has_an_identifier_or_an_inner_id(play: Play) -> None:
     """Over all that was played on this stage."""
+    if not play.members:
+        pytest.skip("nothing was played on this stage: run the whole file in one process")
     imsis = sorted({line[:15] for file in play.made.glob("imsi-*.csv") for line in file.read_text().splitlines()[1:]})
     played = replace(play, agreement=next(iter(play.members))[1])
     inner = inner_ids(pa.array(imsis), pseudonymiser(played.member("operator"), "days", D1).inner_key())
