@@ -22,7 +22,7 @@ from sealstat.lab.case03 import TASK
 from sealstat.party import runs
 
 ROLES = ("enclave", "host", *HOLDERS)
-MOST_A_RUN, PAUSE_S, SILENCE_S, PATIENCE_S = 4, (0.1, 2.5), 8.0, 240.0
+MOST_A_RUN, MOST_LEAVES, MOST_S, SILENCE_S, PATIENCE_S = 4, 7, 0.5, 8.0, 240.0
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class Crashes:
         stood = None if left is None else left.id
         request = before.requests[run] if run in before.requests else self.play.view().requests[run]
         for _ in range(min(MOST_A_RUN, points - len(self.points))):
-            time.sleep(self.drawn.uniform(*PAUSE_S))
+            # by the log as well as by the clock, so that the quick steps and the time just after get their share
+            self.go_on(run, leaves=self.play.view().size + self.drawn.randrange(MOST_LEAVES))
+            time.sleep(self.drawn.uniform(0, MOST_S))
             now = runs.stage(self.play.view(), run, "office")
-            if now.ended:
-                break
             role = self.drawn.choice(ROLES)
             self.kill(role)
             view = self.play.view()
@@ -81,6 +81,8 @@ class Crashes:
             point = Point(task, request.body.action, role, now.word, view.counter(task) == c + 1)
             self.points.append(point)
             self.say(f"{len(self.points):>4}  {task} {point.action} {period}: {role} killed at stage {point.stage}")
+            if point.further:
+                break
         self.go_on(run)
         check_neither_nor(self.play.view(), task, run, c, stood)
         assert self.play.view().counter(task) == c + 1
@@ -100,10 +102,11 @@ class Crashes:
         else:
             stage.start_agent(role)
 
-    def go_on(self, run: str) -> None:
-        """Wait as a person would: an enclave that got keys and fell silent is given up."""
+    def go_on(self, run: str, *, leaves: int = sys.maxsize) -> None:
+        """Wait as a person would until the run ends, or the log is so long: an enclave that got keys and fell silent is
+        given up."""
         deadline, size, since = time.monotonic() + PATIENCE_S, 0, time.monotonic()
-        while not runs.stage(view := self.play.view(), run, "office").ended:
+        while not runs.stage(view := self.play.view(), run, "office").ended and view.size < leaves:
             assert time.monotonic() < deadline, f"the run did not go on: {runs.stage(view, run, 'office').sentence}"
             if view.size != size:
                 size, since = view.size, time.monotonic()
@@ -111,7 +114,7 @@ class Crashes:
             if _followed(view, run) or (silent and runs.silent_instance(view, run) is not None):
                 self.play.stage.try_call("office", "run", "abandon", run)
                 since = time.monotonic()
-            time.sleep(0.3)
+            time.sleep(0.1)
         assert not runs.stage(view, run, "office").refused
 
     def told(self) -> str:

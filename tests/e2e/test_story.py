@@ -1,6 +1,5 @@
 """The whole story through the real command line: right results, right refusals, and nothing for the host to see."""
 
-import base64
 import json
 import re
 import secrets
@@ -14,6 +13,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from canaries import canary_forms
 from model import conformance
 from sealstat.lab import demo
 from sealstat.lab.stage import Stage
@@ -144,23 +144,6 @@ def test_an_unknown_dataset_is_refused_with_those_there_are(story: Story) -> Non
     file = str(story.stage.home("operator-a") / "roamers.csv")
     sentence = story.refused("operator-a", "deliver", story.agreement, "events", file, "--period", PERIOD)
     assert "roamers-a" in sentence
-
-
-def canary_forms(value: bytes) -> set[bytes]:
-    """A private value as it could be stored: raw, reversed, as hex, as base64 at every alignment, as a number."""
-    forms = {value, value[::-1]}
-    if value.isdigit():
-        number = int(value)
-        forms |= {number.to_bytes(8, "little")[:7], number.to_bytes(8, "big")[1:], f"{number:x}".encode()}
-    else:
-        forms |= {str(int.from_bytes(value, order)).encode() for order in ("big", "little")}
-    found = set()
-    for form in forms:
-        found |= {form, form.hex().encode(), form.hex().upper().encode()}
-        for shift in range(3):
-            for coded in (base64.b64encode, base64.urlsafe_b64encode):
-                found.add(coded(bytes(shift) + form).rstrip(b"=")[shift + 1 : -1])
-    return found
 
 
 def seen_in(paths: list[Path], story: Story) -> list[str]:

@@ -571,8 +571,8 @@ def _parameters(member: Member, request: Entry[RunRequest]) -> dict[str, dict[st
 def days_of(view: View, request: Entry[RunRequest]) -> dict[str, list[str]]:
     """What became of each day of a report, by the log.
 
-    Taken in: it is in the report. Failed: its runs were refused. Forgotten: it was taken in, but the state was given up
-    before the report, by a cancel or by holders who destroyed their shares. Skipped: nobody asked, or in vain.
+    Taken in: it is in the report. Failed: its runs were refused. Forgotten: it was taken in, but the state was given
+    up before the report, by a cancel or by holders who destroyed their shares. Skipped: nothing came of it.
     """
     task, period = request.body.task, request.body.period
     record = view.counting_record(request.id)
