@@ -195,7 +195,7 @@ def test_what_a_proof_does_not_have_is_refused(change: Change, why: str) -> None
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (drop("approval", 1), "lacks the approval of operator-b"),
+        (drop("approval", 1), "does not count"),
         (drop("agreement"), "agreement"),
         (drop("delivery"), "does not name the deliveries in force"),
         (drop("run-request"), "the run-request that the record answers is not in the file"),
@@ -309,7 +309,7 @@ def test_a_release_ahead_of_the_evidence_is_refused() -> None:
         story.attest(instance)
         story.release(story.statements[request.body["deliveries"][1]], instance)
         record = story.record(instance)
-        assert record.body["releases"][0] == early.id
+        assert early.id in record.body["releases"]
         story.keep(record)
         return record
 

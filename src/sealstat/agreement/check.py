@@ -363,6 +363,8 @@ def _report(agreement: Agreement, task: Task, place: str) -> Iterator[Finding]:
         yield f"{place}.releases", "nobody receives a table of this task: name who receives which"
     if task.report is None:
         return
+    if task.open_parameters:
+        yield f"{place}.open_parameters", "the days of one report share their parameters: fix them all, open none"
     if task.runs_per_period != 1:
         yield f"{place}.runs_per_period", "a report is made once, since its days are forgotten with it: write 1"
     wanted = "month" if task.report == "month" else "range"

@@ -489,6 +489,9 @@ def _takes_in(page: _Page, task: Task) -> None:
         "cancelled, the state is forgotten."
     )
     page.item(
+        f"{_and(task.runners, 'or')} alone can have it cancelled; days that were taken in are not taken in again after that."
+    )
+    page.item(
         "The state holds rows about single subscribers. It lies encrypted with the host and the keepers; section 7 says who "
         "can open it."
     )

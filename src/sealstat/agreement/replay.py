@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import ClassVar, Generic, TypeVar
 
 from sealstat.agreement import statements as body
@@ -141,6 +142,7 @@ class View:
         self.linkage: dict[tuple[str, str, str], dict[str, Entry[body.LinkageShare]]] = {}
         self.deliveries: dict[str, DeliveryState] = {}
         self.requests: dict[str, Entry[body.RunRequest]] = {}
+        self.asked_at: dict[str, int] = {}  # by request: the counter of its task at its leaf
         self.challenges: dict[str, Entry[body.Challenge]] = {}
         self.instances: dict[str, Instance] = {}
         self.tasks: dict[str, TaskState] = {}
@@ -321,14 +323,15 @@ class View:
     def _forget_state(self, entry: Entry[body.Expiry]) -> None:
         """A holder's share of a state's key is gone; with too few left, so is the state: the next day begins anew."""
         name = entry.body.task or ""
-        task = _known(self.terms(entry).tasks.get(name), "an expiry of the state of an unknown task")
+        _require(self._in_force(entry.agreement), "an expiry of a state under an agreement that is not in force")
         left = _known(self.state_record(name), "an expiry of a state where there is none")
         newest = left.body.state is not None and left.body.state.digest == entry.body.state
         _require(newest, "an expiry of a state that is not the newest")
-        _require(entry.by in task.holders.of, "an expiry of a state by somebody who holds no share of it")
+        holders = self.terms(left).tasks[name].holders  # of the version under which it was split
+        _require(entry.by in holders.of, "an expiry of a state by somebody who holds no share of it")
         state = self.tasks[name]
         state.forgotten.add(entry.by)
-        if len(task.holders.of) - len(state.forgotten) < task.holders.threshold:
+        if len(holders.of) - len(state.forgotten) < holders.threshold:
             state.state, state.ingested, state.forgotten = None, [], set()
             for instance in self.instances.values():  # one that had its shares would go on from what nobody counts now
                 if instance.task == name and instance.c == state.counter:
@@ -357,6 +360,7 @@ class View:
         for delivery in found:
             delivery.named = True
         self.requests[entry.id] = entry
+        self.asked_at[entry.id] = self.counter(said.task)
 
     def _on_challenge(self, entry: Entry[body.Challenge]) -> None:
         request = self._request(entry.body.request)
@@ -432,6 +436,10 @@ class View:
         """A record leaves behind what its action leaves: tables, a state, a key, or nothing."""
         left = {"run": {"outputs"}, "ingest": {"state"}, "finish": {"outputs"}, "cancel": set(), "key": {"key"}}
         names = {"outputs": said.outputs, "state": said.state, "key": said.key}
+        over = request.body.action in ("finish", "cancel")
+        _require(
+            not over or self.partial or self.state_record(request.body.task), "a report over a state that is not there"
+        )
         _require(
             {name for name, value in names.items() if value} == left[request.body.action], "a record of the wrong form"
         )
@@ -517,6 +525,8 @@ class View:
         if needed - self.kept.get(id, set()) or self.live(instance.task) is not instance:
             return
         if record.agreement in self.withdrawals or self.superseded(record.agreement):
+            return
+        if not self._in_force(record.agreement):
             return
         state = self.tasks.setdefault(instance.task, TaskState())
         state.counter += 1
@@ -611,14 +621,16 @@ class View:
         needed = {}
         left = self.state_record(request.body.task)
         if left is not None and left.body.state is not None:
-            needed[left.body.state.digest] = self.task(request).holders
+            # of the version under which it was split, whoever holds shares under this one
+            needed[left.body.state.digest] = self.terms(left).tasks[request.body.task].holders
         for id in request.body.deliveries:
             said = self.deliveries[id].entry.body
             drawing, record = self.terms(request).drawing_task(said.dataset), None
             if drawing is not None:
                 record = self.period_keys.get((said.dataset, said.period))
             if drawing is not None and record is not None:
-                needed[record] = self.terms(request).tasks[drawing].holders
+                drew, instance = self.records[record]
+                needed[record] = self.terms(drew).tasks[instance.task].holders
         return needed
 
     def state_record(self, task: str) -> Entry[body.RunRecord] | None:
@@ -674,6 +686,9 @@ class View:
         checks = {state.entry.body.linkage_check for state in states} - {None}
         _require(len(checks) <= 1, "the deliveries were not made under one linkage key")
         self.check_turn(request.agreement, request.body.task, request.body.action, request.body.period)
+        moved = self.asked_at[id] != self.counter(request.body.task)
+        over = request.body.action in ("finish", "cancel")
+        _require(not (over and moved), "the task has gone on since that was asked for: ask again")
         _require(self.data_refusals_left(request) > 0, "too many runs of this period ended in a refusal over the data")
         return request
 
@@ -688,15 +703,17 @@ class View:
         report = report_of(terms.report, present[0]) if terms.report and present else None
         if action == "ingest":
             assert terms.report is not None
-            mine = report_of(terms.report, period) or ""
-            reported = self.runs_counted(task, "finish", mine)
+            own = report_of(terms.report, period) or ""
+            reported = self.runs_counted(task, "finish", own)
             # once, ever: after a report or a cancel its pseudonyms' key is gone with it
             _require(self.runs_counted(task, "ingest", period) == 0, "the day was taken in already")
-            _require(report in (None, mine), f"the report of {report} is not finished: finish or cancel it first")
-            _require(reported < terms.runs_per_period, f"the report of {mine} was made already")
+            _require(not present or report == own, "another report is not finished: finish or cancel it first")
+            _require(reported < terms.runs_per_period, f"the report of {own} was made already")
         elif action in ("finish", "cancel"):
-            _require(report is not None, "no day was taken in yet")
-            _require(report == period, f"the days taken in are of the report of {report}")
+            _require(present, "no day was taken in yet")
+            # a version may have changed what a report is: then the days can be given up, and nothing else
+            mine = report == period or (action == "cancel" and report is None)
+            _require(mine, f"the days taken in are of the report of {report}")
         elif action == "key":
             drawn = any((dataset, period) in self.period_keys for dataset in terms.inputs.values())
             _require(not drawn, "the key of that day was drawn already")
@@ -707,6 +724,20 @@ class View:
     def contributions(self, group: str, period: str) -> dict[str, Entry[body.LinkageShare]]:
         """The linkage shares of a group for a period, by provider."""
         return self.linkage.get((self.id, group, period), {})
+
+    def goes_on(self, agreement: str) -> bool:
+        """Whether what was said under a version belongs to this one: it, or one before that all its approvers followed.
+
+        A version that somebody merely proposed follows nothing: what is said under it touches nobody's state.
+        """
+        versions = list(self.chain)[: list(self.chain).index(agreement) + 1]  # this one first
+        followed = all(self.succeeded.get(older) == newer for newer, older in pairwise(versions))
+        return followed and (agreement == self.id or not self.missing_approvals())
+
+    def _in_force(self, agreement: str) -> bool:
+        """Whether, at this leaf, all have approved a version and the approvers of the one before have named it."""
+        approved = self.needed_approvers(agreement) <= self.approvals[agreement]
+        return approved and all(self.succeeded.get(older) == agreement for older in self._before(agreement))
 
     def superseded(self, agreement: str | None = None) -> bool:
         """Whether all approvers of an agreement have named one successor."""

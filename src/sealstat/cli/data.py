@@ -105,16 +105,23 @@ def start(
     *days, last = _days(member, task, period) if action is None else [period]
     if days and detach:
         raise PartyError("one run is asked for at a time: without --detach they follow one another")
+    refused = []
     for day in days:
         run = running.request(member, task, day, purpose, parameters=parameters)
         note(f"run {run}")
-        note(f"run {run[:12]}: {_follow(member, run, patience, silence).sentence}")
+        try:
+            note(f"run {run[:12]}: {_follow(member, run, patience, silence).sentence}")
+        except PartyError as refusal:  # one bad day does not keep the others out
+            note(f"{day}: {refusal}")
+            refused.append(day)
     run = running.request(member, task, last, purpose, action=action, parameters=parameters)
     if detach:
         show_json({"run": run}) if json else print(f"run {run} is asked for; see `sealstat run show {run[:12]}`")
         return
     note(f"run {run}")
     now = _follow(member, run, patience, silence)
+    if refused:
+        raise PartyError(f"{last} is done, but of the days before it, {', '.join(refused)} ended without a result")
     report = running.due_report(member, task) if action is None else None
     if report is not None:
         if not json:

@@ -119,7 +119,8 @@ def forget(
         member = open_member(opened, what, host)
         member.update()
         duties.forget_state(member, state, why="a person of this party said so")
-        print(f"The share of {member.name} of the state of {state} is destroyed.")
+        print(f"The share of {member.name} of the state of {state} is destroyed, and the log says so.")
+        print("Once fewer than the agreement's threshold are left, its days can never be read again.")
         return
     delivery = what
     id = identified(delivery, list(opened.ledger.facts("delivered")), "delivery of this party")

@@ -1,7 +1,8 @@
 """The memory limit of an instance, for the whole process: the engine keeps to a part of it, and nothing goes beyond.
 
 A limit by the kernel on address space or data would count what allocators reserve and never touch. So the process looks
-at what it really holds, and ends rather than drag the machine down; the run then goes on with another instance.
+at what it really holds, and ends rather than drag the machine down. The run goes on with another instance when this one
+is given up (`sealstat run abandon`); with more memory, or it ends likewise.
 """
 
 import os

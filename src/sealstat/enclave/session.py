@@ -46,6 +46,7 @@ from sealstat.wire.client import HostClient
 from sealstat.wire.follow import Follower, StaleError, fetch_chain
 
 _POLL_S = 20.0
+_TOLD_BYTES = 1024
 _GRACE_S = 2.0  # for holders beyond the threshold, so that their shares get forward secrecy too
 
 
@@ -315,10 +316,11 @@ class Session:
         except CryptoError:
             return None
         given, macs = self._sealed_for(said, entry.by)
-        matches = any(mac_matches(subkey(share, "share"), each, given.mac) for each in macs)
-        return share if matches else None
+        if given is None or not any(mac_matches(subkey(share, "share"), each, given.mac) for each in macs):
+            return None
+        return share
 
-    def _sealed_for(self, said: KeyRelease, holder: str) -> tuple[SealedShare, list[dict[str, Any]]]:
+    def _sealed_for(self, said: KeyRelease, holder: str) -> tuple[SealedShare | None, list[dict[str, Any]]]:
         """What was sealed for a holder, and what its MAC may be over: the card in force then is one of its cards."""
         view = self.follower.view
         left = view.state_record(self.request.body.task)
@@ -331,14 +333,16 @@ class Session:
                 "digest": state.digest,
             }
             cards = view.cards_ever(left.agreement)
-            return state.shares[holder], [contexts.state_share(left.agreement, holder=card, **bound) for card in cards]
+            return state.shares.get(holder), [
+                contexts.state_share(left.agreement, holder=card, **bound) for card in cards
+            ]
         record, instance = view.records[said.of]
         assert record.body.key is not None
         where: dict[str, Any] = {"task": instance.task, "c": instance.c, "dataset": record.body.key.dataset}
         bound = {"instance": record.by, "period": instance.request.body.period, **where}
         cards = view.cards_ever(record.agreement)
         macs = [contexts.period_key_share(record.agreement, holder=card, **bound) for card in cards]
-        return record.body.key.shares[holder], macs
+        return record.body.key.shares.get(holder), macs
 
     def _combined(self, of: str) -> bytes:
         """The key that the holders' shares are of."""
@@ -570,7 +574,9 @@ class Session:
         context = contexts.told(
             self.launch.agreement, instance=self.me, owner=fingerprint(card), request=self.request.id
         )
-        return seal(card.sealing, context, canonical.encode(dict(note)))
+        size = len(canonical.encode({**note, "pad": ""}))
+        padding = "0" * max(0, _TOLD_BYTES - size)  # its length would tell how many digits a count has
+        return seal(card.sealing, context, canonical.encode({**note, "pad": padding}))
 
     def _seal_shares(self, key: bytes, bound: Callable[[str], dict[str, Any]]) -> dict[str, dict[str, str]]:
         """A key split among the task's holders, each share sealed to what its holder's challenge asked for."""

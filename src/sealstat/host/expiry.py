@@ -60,7 +60,7 @@ def dead_ciphertexts(views: Iterable[View]) -> list[Expired]:
             for id in task.counting:
                 # of versions before, too: what follows under this one their own views do not see
                 record, seen = view.records[id][0], gone | {each.of.get("record") for each in found}
-                if record.body.state and id not in seen and id != task.state:
+                if record.body.state and id not in seen and id != task.state and view.goes_on(record.agreement):
                     left, who = record.body.state, frozenset({record.by})
                     found.append(
                         Expired(record.agreement, {"record": id}, who, left.parts.digest, beside=(left.about,))

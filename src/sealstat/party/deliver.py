@@ -153,7 +153,7 @@ def _check(member: Member, dataset: str, period: str) -> Dataset:
     if drawing is not None and (dataset, period) not in member.view.period_keys:
         raise PartyError(
             f"the key of the pseudonyms of {dataset} for {period} was not drawn yet: ask a runner for "
-            f"`sealstat run {member.id[:12]} {drawing} --period {period}`"
+            f"`sealstat run {member.id[:12]} {drawing} --period {period} --purpose PURPOSE`"
         )
     earlier = member.judged().in_force(dataset, period)
     if earlier is not None and (not terms.replaceable or earlier.named):

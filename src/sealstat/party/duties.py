@@ -14,7 +14,7 @@ from typing import Any
 
 from sealstat.agreement import contexts
 from sealstat.agreement.model import Task
-from sealstat.agreement.periods import lasting
+from sealstat.agreement.periods import lasting, report_of
 from sealstat.agreement.replay import Entry, InactiveError, Instance, View, Void
 from sealstat.agreement.statements import Challenge, DrawnKey, Output, RunRecord, RunRequest, SealedShare, State
 from sealstat.crypto import canonical
@@ -44,6 +44,7 @@ def do_all(member: Member) -> None:
         PartyError, WireError, LogError, CryptoError: the first trouble there was, when all duties had their turn.
     """
     trouble: Exception | None = None
+    failed: set[Callable[[Member], None]] = set()
     for duty in (
         resend,
         answer_linkage,
@@ -57,10 +58,13 @@ def do_all(member: Member) -> None:
         forget_shares,
         end_retention,
     ):
+        if duty is forget_shares and take_shares in failed:
+            continue  # what was not taken yet may be sealed to what would be destroyed
         try:
             duty(member)
         except (PartyError, WireError, LogError, CryptoError) as error:
             trouble = trouble or error
+            failed.add(duty)
     if trouble is not None:
         raise trouble
 
@@ -335,10 +339,12 @@ def keep_results(member: Member) -> None:
             continue
         if not (record.body.outputs or record.body.state):
             continue  # it names no ciphertext
+        if view.counts(id) and not record.body.outputs and view.tasks[instance.task].state != id:
+            continue  # a state that was followed: who was away then need not keep it now
         try:
             for digest in _named_blobs(member, record.body):
                 _keep_blob(member, digest)
-        except WireError as error:
+        except (WireError, CryptoError) as error:
             _note_once(member, f"cannot keep the results of run {record.body.request[:12]} yet", str(error))
             continue
         member.say("kept", {"record": id})
@@ -390,13 +396,29 @@ def drop_states(member: Member) -> None:
             record = member.view.records[id][0]
             if record.body.state is None or id == state.state or member.home.ledger.fact("dropped", id):
                 continue
+            if not member.view.goes_on(record.agreement):
+                continue
             folder = member.home.path / "kept" / record.agreement
             listed = folder / record.body.state.parts.digest
             parts = parse_parts_list(listed.read_bytes()) if listed.exists() else []
-            for digest in (*(part.sha256 for part in parts), record.body.state.about):
-                (folder / digest).unlink(missing_ok=True)
-            listed.unlink(missing_ok=True)  # last: a crash before it must not hide the others
+            spared = _still_named(member, but=id)
+            for digest in (*(part.sha256 for part in parts), record.body.state.about, listed.name):
+                if digest not in spared:  # the list last: a crash before it must not hide the others
+                    (folder / digest).unlink(missing_ok=True)
             member.home.ledger.note_fact("dropped", id, True)
+
+
+def _still_named(member: Member, *, but: str) -> set[str]:
+    """The digests that other records need: of results, and of states that are the newest of their tasks."""
+    newest, found = {state.state for state in member.view.tasks.values()}, set[str]()
+    for id, (record, _) in member.view.records.items():
+        needed: list[Output | State] = [*record.body.outputs]
+        needed += [record.body.state] if record.body.state and id in newest else []
+        for named in needed if id != but else []:
+            found |= {named.about, named.parts.digest}
+            listed = member.home.path / "kept" / record.agreement / named.parts.digest
+            found |= {part.sha256 for part in parse_parts_list(listed.read_bytes())} if listed.exists() else set()
+    return found
 
 
 def _keep_blob(member: Member, digest: str, *, limit: int | None = None) -> bytes:
@@ -584,7 +606,8 @@ def forget_shares(member: Member) -> None:
     over = member.id in view.withdrawals or now > member.agreement.valid.end
     for kind in ("state-share", "key-share"):
         for id in ledger.secret_refs(kind):
-            if id in view.records:  # also of a version before: its state goes on under this one, and is followed here
+            # also of a version before: its state goes on under this one, and is followed here
+            if id in view.records and view.goes_on(view.records[id][0].agreement):
                 # superseded is not over: the task and its state go on under the version that followed
                 why = "the agreement has ended" if over and not view.superseded() else _followed(view, id)
                 if why is not None:
@@ -604,12 +627,13 @@ def _followed(view: View, record: str) -> str | None:
     """Why a share that a record left is of no use any more; None as long as it is."""
     said, instance = view.records[record][0].body, view.instance_of(record)
     if said.key is not None:
-        day = (said.key.dataset, instance.request.body.period)
-        for request in view.requests.values():
-            named = {(view.deliveries[id].entry.body.dataset, request.body.period) for id in request.body.deliveries}
-            if request.body.action == "ingest" and day in named and view.counting_record(request.id):
-                return "the day is taken in"
-        return None
+        dataset, day = said.key.dataset, instance.request.body.period
+        for name, task in view.agreement.tasks.items():
+            report = report_of(task.report, day) if task.report and dataset in task.inputs.values() else None
+            done = view.runs_counted(name, "ingest", day) or view.runs_counted(name, "finish", report or "")
+            if report is not None and not done:
+                return None  # this task can still take the day in
+        return "every task that takes the day in has done so, or has made its report without it"
     return None if view.tasks[instance.task].state == record else "a newer state, or a report, has followed"
 
 
@@ -653,9 +677,12 @@ def forget_state(member: Member, task: str, *, why: str) -> None:
     left = member.view.state_record(task)
     if left is None or left.body.state is None:
         raise PartyError(f"the task {task} has no state: there is nothing to destroy")
-    if not member.home.ledger.destroy_secret("state-share", left.id):
-        raise PartyError(f"{member.name} has no share of the state of {task}")
-    member.say("expiry", {"state": left.body.state.digest, "task": task})
+    if member.name not in left.body.state.shares:
+        raise PartyError(f"{member.name} holds no share of the state of {task}")
+    # also where it was lost, or destroyed by a call that was cut off: then it is still to be said
+    member.home.ledger.destroy_secret("state-share", left.id)
+    if not _said(member, "expiry", state=left.body.state.digest):
+        member.say("expiry", {"state": left.body.state.digest, "task": task})
     member.home.ledger.act(f"destroyed its share of the state of {task}", why, agreement=member.id)
 
 

@@ -286,7 +286,8 @@ def told(member: Member, record: Entry[RunRecord]) -> dict[str, Any] | None:
             opened = unseal(identity.opener, context, record.body.told[member.name])
         except CryptoError:
             continue
-        return dict(canonical.decode(opened, limit=64 * 1024))
+        said = dict(canonical.decode(opened, limit=64 * 1024))
+        return {name: value for name, value in said.items() if name != "pad"}
     return None
 
 

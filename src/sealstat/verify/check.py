@@ -528,7 +528,10 @@ class _Check:
             self.say("state.after", "proved", f"it left state {left.digest}, whose key is split among the holders")
             self.say("limits.days", "not proved", days)
         elif action in ("finish", "cancel"):
+            _require(shares, "state", f"a {action} without the share of any holder: there was no state")
             self.say("state.after", "proved", "it left no state: from here on there is no share by which to go on")
+            days = "which days were in the state: those who gave their shares replayed the log and attest it"
+            self.say("limits.days", "not proved", days)
 
     def _check_run(self, run: Run) -> None:
         """What the replay leaves to those who release: challenges, measurement, and the record's own words."""

@@ -69,7 +69,7 @@ class HostClient:
             trust_env=False,
             follow_redirects=False,
             # reading all authorities takes longer than most calls, and plain HTTP (loopback) needs none
-            verify=authorities() if self.url.startswith("https:") else False,
+            verify=False if self.url.lower().startswith("http:") else authorities(),
         )
 
     def close(self) -> None:

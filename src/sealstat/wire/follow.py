@@ -21,7 +21,7 @@ from sealstat.log.errors import LogError
 from sealstat.log.merkle import Frontier, leaf_hash, verify_consistency
 from sealstat.log.note import VerifierKey, parse_verifier_key
 from sealstat.log.reader import LogReader
-from sealstat.wire.client import HostClient
+from sealstat.wire.client import MAX_READ, HostClient
 
 _MAX_VERSIONS = 64
 _STEP = 32_768
@@ -177,11 +177,13 @@ class Follower:
                 raise LogError("the log's leaves do not lead from what was read before to its checkpoint")
         self.checkpoint = newest
         try:
-            wanted = [found[0] for entry in entries if (found := self.view.concerns(entry))]
-            given = dict(zip(wanted, self.client.statements(wanted), strict=True))
-            for entry in entries:
-                self._take(entry, given)
-                self._frontier = self._frontier.append([leaf_hash(entry)])
+            for start in range(0, len(entries), MAX_READ):
+                piece = entries[start : start + MAX_READ]
+                wanted = [found[0] for entry in piece if (found := self.view.concerns(entry))]
+                given = dict(zip(wanted, self.client.statements(wanted), strict=True))
+                for entry in piece:
+                    self._take(entry, given)
+                    self._frontier = self._frontier.append([leaf_hash(entry)])
         finally:
             if self._memory is not None:
                 self._memory.save(self.view.id, Progress(newest.note, self._frontier), self._read)

@@ -96,7 +96,7 @@ def test_a_task_with_state_does_nothing_else(action: str) -> None:
 def test_two_reports_are_not_mixed() -> None:
     story = Days(monthly())
     story.take_in("2026-10-31")
-    with pytest.raises(Void, match="the report of 2026-10 is not finished"):
+    with pytest.raises(Void, match="another report is not finished"):
         turn(story, "ingest", "2026-11-01")
     for action in ("finish", "cancel"):
         with pytest.raises(Void, match="the days taken in are of the report of 2026-10"):
@@ -371,7 +371,7 @@ def test_only_holders_forget_and_only_the_newest_state() -> None:
     story.take_in(DAYS[0])
     old = story.state()
     void(story, forget(story, "ministry"), "by somebody who holds no share of it")
-    void(story, forget(story, "regulator", task="unknown"), "the state of an unknown task")
+    void(story, forget(story, "regulator", task="unknown"), "a state where there is none")
     story.take_in(DAYS[1])
     void(story, forget(story, "regulator", state=old), "not the newest")
 
@@ -461,3 +461,37 @@ def test_a_pending_expiry_is_foreseen() -> None:
 def test_the_agreement_of_these_stories_is_sound() -> None:
     assert problems(terms(), Catalogue()) == []
     assert problems(monthly(), Catalogue()) == []
+
+
+# --- what must not end somebody else's work ------------------------------------------------------------------------
+
+
+def test_a_report_without_a_state_counts_for_nobody() -> None:
+    story = Days()
+    story.deliver_tables()
+    instance = story.instance_for(story.ask(TASK, "finish", REPORT))
+    given = [story.release(story.statements[id], instance) for id in instance.request.body["deliveries"]]
+    record = story.leave(instance, given)
+    assert "a state that is not there" in (story.why_void(record) or "")
+    story.take_in(DAYS[0])  # nothing is used up
+
+
+def test_a_cancel_that_lay_for_days_does_not_take_what_came_since() -> None:
+    story = Days()
+    story.take_in(DAYS[0])
+    late = story.ask(TASK, "cancel", REPORT)
+    story.view().check_request(late.id)
+    story.take_in(DAYS[1])
+    with pytest.raises(Void, match="has gone on since"):
+        story.view().check_request(late.id)
+
+
+def test_a_version_that_nobody_approved_follows_nothing() -> None:
+    story = Days()
+    story.take_in(DAYS[0])
+    first, digest = story.id, story.state()
+    value = terms().to_json() | {"version": 2, "supersedes": first}
+    story.propose(Agreement.model_validate(canonical.decode(canonical.encode(value), limit=1 << 20)))
+    expiry = story.tell("regulator", "expiry", {"state": digest, "task": TASK})
+    assert "not in force" in (story.why_void(expiry) or "")
+    assert not story.view().goes_on(first)

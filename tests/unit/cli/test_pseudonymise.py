@@ -274,6 +274,7 @@ def test_a_stopped_command_leaves_nothing(operator: Operator, tmp_path: Path, nu
         env=operator.environment,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a background job ignores it
     )
     wait_for(lambda: any(path.stat().st_size for path in work.iterdir()))
     running.send_signal(number)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from sealstat.enclave.fetching import ahead
 
 from sealstat.agreement.statements import State
 from sealstat.enclave.errors import SessionOver
 from sealstat.enclave.states import SealedState, open_state, seal_state
+from sealstat.tables.ahead import ahead
 from sealstat.tables.sealed import parse_parts_list, parts_list
 
 AGREEMENT, TASK = "a" * 64, "usual"
@@ -44,7 +44,7 @@ def batches(count: int = 3) -> list[pa.RecordBatch]:
 
 
 def sealed(host: Blobs, c: int = 1, given: list[pa.RecordBatch] | None = None) -> SealedState:
-    return seal_state(host, AGREEMENT, TASK, c, given or batches(), SCHEMA, SECRET)  # type: ignore[arg-type]
+    return seal_state(host, AGREEMENT, TASK, c, given or batches(), SCHEMA, SECRET, [])  # type: ignore[arg-type]
 
 
 def said(state: SealedState, **changes: Any) -> State:
@@ -128,7 +128,7 @@ def test_work_ahead_keeps_the_order_and_is_bounded() -> None:
         sleep(0.02 if n == 0 else 0)
         return n
 
-    for taken, found in enumerate(ahead(slow_first, range(20), name="test")):
+    for taken, found in enumerate(ahead(slow_first, range(20), workers=3, name="test")):
         assert found == taken
         assert len(begun) <= taken + 4
     assert sorted(begun) == list(range(20))
@@ -142,6 +142,6 @@ def test_work_ahead_passes_errors_on_in_their_place() -> None:
 
     found = []
     with pytest.raises(SessionOver, match="two"):
-        found += [found.append(n) for n in ahead(fails_at_two, range(9), name="test")]
+        found += [found.append(n) for n in ahead(fails_at_two, range(9), workers=3, name="test")]
     assert found == [0, 1]
-    assert list(ahead(fails_at_two, [], name="test")) == []
+    assert list(ahead(fails_at_two, [], workers=3, name="test")) == []
