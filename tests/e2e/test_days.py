@@ -1,5 +1,6 @@
 """Days through the enclave, by the real programs: the straight line, a hostile host, and nothing for anybody to see."""
 
+import json
 import re
 import secrets
 import signal
@@ -19,7 +20,7 @@ from lying import Answer, Call, Held, Truth, always
 from sealstat.agreement import contexts
 from sealstat.agreement.replay import Entry, Instance
 from sealstat.agreement.statements import RunRecord, State, parse_body
-from sealstat.crypto import shares, statement
+from sealstat.crypto import canonical, shares, statement
 from sealstat.crypto.errors import CryptoError
 from sealstat.crypto.identity import Opener
 from sealstat.crypto.sealing import unseal
@@ -251,14 +252,18 @@ def test_an_old_share_of_a_key_opens_nothing_for_a_new_instance(hostile: Hostile
     given = [entry for entry in releases if entry.by == "regulator" and entry.body.state is not None]
     old, run = play.view().statements[given[-1].id], play.ask(D5)
 
+    def mine(envelope: Any) -> bool:
+        found = statement.parse(canonical.encode(envelope)) if envelope else None
+        return found is not None and found.type == "key-release" and found.body["request"] == run
+
     def swapped(call: Call, truth: Truth) -> Answer:
         """The host gives the old release's text where the log has the new one."""
         told = truth(call)
-        found = statement.parse(told.body) if told.status == 200 else None
-        mine = found is not None and found.type == "key-release" and found.body["request"] == run
-        return Answer(old.to_bytes()) if mine else told
+        given = json.loads(told.body) if told.status == 200 else []
+        lie = [json.loads(old.to_bytes()) if mine(each) else each for each in given]
+        return Answer(canonical.encode(lie)) if told.status == 200 else told
 
-    lie = play.lies.lying(swapped, path="/v1/statements/.*", to="instance", when=lambda call: call.method == "GET")
+    lie = play.lies.lying(swapped, path="/v1/statements/read", to="instance")
     with lie, play.instance(run, "replayed") as enclave:
         assert enclave.wait(60) != 0
     assert play.said("replayed", r"\(key-release\) is (not what the log says|missing)")
