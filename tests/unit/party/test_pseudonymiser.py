@@ -335,7 +335,7 @@ def test_a_file_that_was_written_is_one_that_can_be_delivered(
     made: Pseudonymiser, tmp_path: Path, source: str, target: str
 ) -> None:
     day = pa.table(
-        {"imsi": IMSIS, "tile_e": [4300] * 1000, "tile_n": [3200] * 1000} | dict.fromkeys(weights, [0.5] * 1000)
+        {"imsi": IMSIS, "tile_e": [4300] * 1000, "tile_n": [3200] * 1000} | {name: [0.5] * 1000 for name in WEIGHTS}
     )
     file, out = tmp_path / f"day.{source}", tmp_path / f"out.{target}"
     write: Any = pa.csv.write_csv if source == "csv" else pq.write_table
@@ -356,7 +356,7 @@ def test_a_missing_pseudonym_in_parquet_is_a_reject(tmp_path: Path) -> None:
         "tile_e": [1, 1],
         "tile_n": [1, 1],
     }
-    pq.write_table(pa.table(columns | dict.fromkeys(weights, [1, 1])), tmp_path / "day.parquet")
+    pq.write_table(pa.table(columns | {name: [1, 1] for name in WEIGHTS}), tmp_path / "day.parquet")
     prepared = prepare(
         tmp_path / "day.parquet",
         schema=get("presence"),
