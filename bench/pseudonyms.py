@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import builders  # noqa: E402 - the tests' own agreement and homes
 import desk  # noqa: E402
 from sealstat.crypto import canonical  # noqa: E402
-from sealstat.party.pseudonymiser import keep_period_key  # noqa: E402
+from sealstat.party.period_keys import keep_period_key  # noqa: E402
 from sealstat.tables import period_pseudonyms as steps  # noqa: E402
 
 PERIOD = "2026-10"

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from sealstat.tables.checking import check_columns
 from sealstat.tables.errors import BadFile
 from sealstat.tables.parquet_claims import MAX_FOOTER_BYTES, MAX_ROW_GROUPS, check_claims
-from sealstat.tables.schemas import NUMBERS, TableSchema
+from sealstat.tables.period_pseudonyms import hexadecimal
+from sealstat.tables.schemas import NUMBERS, PSEUDONYM_BYTES, TableSchema
 
 pc: Any = pyarrow.compute  # its stubs know fewer argument types than its functions
 
@@ -29,8 +30,8 @@ _BATCH_ROWS = 128 * 1024
 def parquet_batches(file: BinaryIO, size: int, schema: TableSchema) -> Iterator[pa.RecordBatch]:
     """The columns of the schema as text; nulls where nothing stands or what stands has no text form.
 
-    Numbers become the shortest text that is the same number. Text longer than ``MAX_TEXT_BYTES`` counts as nothing (no
-    rule allows it); a moment that is no midnight likewise.
+    Numbers become the shortest text that is the same number, pseudonyms of 16 bytes their hexadecimal digits. Text
+    longer than ``MAX_TEXT_BYTES`` counts as nothing (no rule allows it); a moment that is no midnight likewise.
 
     Raises:
         BadFile: not Parquet, damaged, other columns or types, above a limit.
@@ -103,6 +104,12 @@ def _check_schema(found: pa.Schema, schema: TableSchema) -> None:
             well = pa.types.is_date(kind) or _is_text(kind) or (pa.types.is_timestamp(kind) and kind.tz is None)
             if not well:
                 raise BadFile(f"column {column.name} must be a date, text like 2026-10-31, or a time without a zone")
+        elif column.kind == "pseudonym":
+            if not (_is_text(kind) or kind == pa.binary(PSEUDONYM_BYTES)):
+                raise BadFile(
+                    f"column {column.name} must be {PSEUDONYM_BYTES} bytes (fixed_size_binary) or text of hexadecimal "
+                    "digits, as `sealstat pseudonymise` writes it"
+                )
         elif column.kind in NUMBERS:
             if not (_is_text(kind) or _is_number(kind)):
                 raise BadFile(f"column {column.name} must be a number, or text of one")
@@ -148,6 +155,11 @@ def _text(column: Any) -> Any:
         return pc.if_else(midnight, day.cast(pa.string()), pa.scalar(None, pa.string()))
     if _is_number(kind):  # float32 by way of float64: its own shortest text is another number
         return (column.cast(pa.float64()) if kind == pa.float32() else column).cast(pa.string())
+    if kind == pa.binary(PSEUDONYM_BYTES):
+        there = column.is_valid()
+        return pc.if_else(
+            there, hexadecimal(pc.fill_null(column, bytes(PSEUDONYM_BYTES))), pa.scalar(None, pa.string())
+        )
     raise BadFile("a column of the Parquet file is of a type that is not read")
 
 

@@ -18,10 +18,13 @@ from sealstat.party.period_keys import is_closed, keep_period_key, period_key_re
 from sealstat.party.pseudonymiser import Pseudonymiser, pseudonymise_file, pseudonymiser
 from sealstat.tables.errors import BadFile
 from sealstat.tables.period_pseudonyms import hexadecimal, inner_ids, opened, period_pseudonyms
+from sealstat.tables.reading import prepare
+from sealstat.tables.schemas import get
 from story import Story
 
 DAY, KEY, OTHER = "2026-10", bytes(range(32)), bytes(32)  # in the story's agreement a period is a month
 IMSIS = [f"51010{n:010d}" for n in range(1000)]
+WEIGHTS = ("weight_day", "weight_sub1", "weight_sub2", "weight_sub3")
 
 
 @pytest.fixture
@@ -324,3 +327,43 @@ def test_progress_says_rows_a_second_of_bytes_read(made: Pseudonymiser, tmp_path
     assert [step.done for step in steps] == sorted(step.done for step in steps)
     assert steps[-1].unit == "rows"
     assert steps[-1].rate > 0
+
+
+@pytest.mark.parametrize("source", ["csv", "parquet"])
+@pytest.mark.parametrize("target", ["csv", "parquet"])
+def test_a_file_that_was_written_is_one_that_can_be_delivered(
+    made: Pseudonymiser, tmp_path: Path, source: str, target: str
+) -> None:
+    day = pa.table(
+        {"imsi": IMSIS, "tile_e": [4300] * 1000, "tile_n": [3200] * 1000} | {name: [0.5] * 1000 for name in WEIGHTS}
+    )
+    file, out = tmp_path / f"day.{source}", tmp_path / f"out.{target}"
+    write: Any = pa.csv.write_csv if source == "csv" else pq.write_table
+    write(day, file)
+    pseudonymise_file(made, file, out)
+    prepared = prepare(
+        out, schema=get("presence"), period=None, allowed={}, pseudonymise=None, rejects_file=tmp_path / "rejects.csv"
+    )
+    rows = [row for batch in prepared for row in batch.to_pylist()]
+    assert [row["pseudonym"] for row in rows] == ids_of(IMSIS, made)
+    assert {tuple(row.values())[1:] for row in rows} == {(4300, 3200, 512, 512, 512, 512)}
+    assert not prepared.tally.rejects
+
+
+def test_a_missing_pseudonym_in_parquet_is_a_reject(tmp_path: Path) -> None:
+    columns: dict[str, Any] = {
+        "user_id": pa.array([bytes(16), None], pa.binary(16)),
+        "tile_e": [1, 1],
+        "tile_n": [1, 1],
+    }
+    pq.write_table(pa.table(columns | {name: [1, 1] for name in WEIGHTS}), tmp_path / "day.parquet")
+    prepared = prepare(
+        tmp_path / "day.parquet",
+        schema=get("presence"),
+        period=None,
+        allowed={},
+        pseudonymise=None,
+        rejects_file=tmp_path / "rejects.csv",
+    )
+    assert [len(batch) for batch in prepared] == [1]
+    assert prepared.tally.rejects == {"user_id": 1}
