@@ -47,13 +47,13 @@ def compute(
         statistic = statistics.get(name)
     except ValueError as error:
         raise ClearError(str(error)) from error
+    problems = statistic.parameter_problems(parameters)
+    if problems:  # first: which inputs are wanted depends on them
+        raise ClearError(f"the parameters do not fit {name}: {'; '.join(problems)}")
     missing = statistic.missing_inputs(inputs, parameters)
     if missing or not set(inputs) <= set(statistic.inputs):
         wanted = [role for role in statistic.inputs if role in inputs or role in missing]
         raise ClearError(f"{name} wants the inputs {', '.join(wanted)}: give each once with --input")
-    problems = statistic.parameter_problems(parameters)
-    if problems:
-        raise ClearError(f"the parameters do not fit {name}: {'; '.join(problems)}")
     columns = [column for role in inputs for column in schemas.get(statistic.inputs[role]).columns]
     if period is None and any(column.kind == "day" for column in columns):
         raise ClearError(f"{name} is over a period: give it with --period, like 2026-10")

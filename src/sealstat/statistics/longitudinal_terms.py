@@ -127,8 +127,8 @@ class Parameters(BaseModel):
             raise ValueError("psi is above all presence that a year of days can hold")
         if self.tile_e_min > self.tile_e_max or self.tile_n_min > self.tile_n_max:
             raise ValueError("a least easting or northing is above the greatest: no tile would fit")
-        if not Fraction(self.clamp_low) <= 1 <= Fraction(self.clamp_high) <= 10:
-            raise ValueError("clamp_low is at most 1, clamp_high at least 1 and at most 10")
+        if not 0 < Fraction(self.clamp_low) <= 1 <= Fraction(self.clamp_high) <= 10:
+            raise ValueError("clamp_low is above 0 and at most 1, clamp_high at least 1 and at most 10")
         return self
 
     @property
