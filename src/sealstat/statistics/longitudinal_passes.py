@@ -2,10 +2,11 @@
 
 The first pass finds every user's top tile and so the weight of each top tile, the second adds the weights up. Rows come
 in chunks of whole users, computed in threads and added as whole numbers: order, threads and batches leave no trace.
+Links to very many areas on very many tiles take further passes, so that their sums fit memory.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from threading import Lock
 from typing import Any
 
@@ -41,6 +42,10 @@ from sealstat.tables.ahead import ahead
 ReadState = Callable[[], Iterable[pa.RecordBatch]]
 
 _BLOCK_BITS = 8
+_WORD_BITS = 6
+_LINK_BYTES = 2**30  # for the sums of links in one pass
+_CELL_BYTES = 24
+_HELD_TILES = 2**20
 _PATTERNS = 8  # b1, b2, b3 as the bits of a number
 # which of the values 0 to 3 a row of each pattern counts for: b0 is always 1
 _COUNTS_FOR: Ints = np.array([[1, p & 1, p >> 1 & 1, p >> 2 & 1] for p in range(_PATTERNS)])
@@ -57,11 +62,12 @@ def report(
 ) -> dict[str, pa.Table]:
     """All tables but ``quality`` (steps 5-11), without any output rule of the agreement applied.
 
-    Memory is a few chunks for each thread, or the user with the most tiles; and sums for each block of 256 tiles in
-    use (256 km north of each other) and each area.
+    Memory is a few chunks for each thread, or the user with the most tiles; some 300 bytes for each tile that is usual
+    to someone; and for links 1 GiB, or 24 bytes for each such tile.
 
     Args:
-        read_state: gives the same batches of ``STATE`` each time, keys strictly increasing; called twice.
+        read_state: gives the same batches of ``STATE`` each time, keys strictly increasing; called twice, and once more
+            for each further group of areas whose links do not fit.
         census: needed if ``parameters.calibrate``.
         secret: 32 bytes that decide exact ties of top tiles.
         threads: how many chunks are computed at once.
@@ -85,40 +91,43 @@ def aggregates(
     """The exact sums that ``finish`` wants; see ``report``."""
     if parameters.calibrate and census is None:
         raise ValueError("calibration needs the input census")
-    numbers = _TileNumbers()
 
-    def tops(parts: list[Columns]) -> tuple[int, Ints]:
+    def tops(parts: list[Columns]) -> tuple[int, Tiles, Tiles]:
         users, usual = _usual(parts, parameters.psi_units)
-        return users, numbers.of(usual.tile)[_top(usual, secret)]
+        return users, np.unique(usual.tile), usual.tile[_top(usual, secret)]
 
     # the first pass: P (steps 5-8)
-    users, anchored = 0, np.zeros(0, np.int64)
-    for seen, top in ahead(tops, _whole_users(strictly_sorted(read_state())), workers=threads, name="pass-1"):
+    users, occurring, anchored = 0, _TileCounts(), _TileCounts()
+    for seen, tiles, top in ahead(tops, _whole_users(strictly_sorted(read_state())), workers=threads, name="pass-1"):
         users += seen
-        anchored = np.concatenate((anchored, np.zeros(len(numbers) - len(anchored), np.int64)))
-        np.add.at(anchored, top, 1)
+        occurring.add(tiles)
+        anchored.add(top)
 
     # step 9
-    tile = numbers.tiles()
-    used = np.flatnonzero(anchored)
-    found = anchors(tile[used], anchored[used], census if parameters.calibrate else None, parameters)
-    weight = np.zeros((2, len(tile)), np.int64)
-    weight[:, used] = found.high, found.low
+    numbers = _TileNumbers(occurring.sums()[0])
+    found = anchors(*anchored.sums(), census if parameters.calibrate else None, parameters)
+    weight = np.zeros((2, len(numbers.tiles)), np.int64)
+    weight[:, numbers.of(found.tile)] = found.high, found.low
 
-    # the second pass: D and the numerators of C (steps 10, 11)
-    tiles, links = _Sums(_PATTERNS * len(tile), weight), _LinkedSums(areas, numbers, weight)
+    # the second pass: D and the numerators of C (steps 10, 11); further ones for areas whose links do not fit in it
+    sums = _Sums(_PATTERNS * len(numbers.tiles), weight)
+    linked = []
+    for group, some in enumerate(_groups(areas, len(numbers.tiles))):
+        links = _LinkedSums(some, numbers, weight)
 
-    def add(parts: list[Columns]) -> None:
-        _, usual = _usual(parts, parameters.psi_units)
-        number = numbers.of(usual.tile)
-        # The top tiles once more: kept from the first pass they would be 4 bytes for every user there is.
-        anchor = number[_top(usual, secret)][usual.user]
-        tiles.add(number * _PATTERNS + _pattern(usual, parameters), anchor)
-        links.add_all(number, usual, anchor)
+        def add(parts: list[Columns], links: _LinkedSums = links, first: bool = group == 0) -> None:
+            _, usual = _usual(parts, parameters.psi_units)
+            number = numbers.of(usual.tile)
+            # The top tiles once more: kept from the first pass they would be 4 bytes for every user there is.
+            anchor = number[_top(usual, secret)][usual.user]
+            if first:
+                sums.add(number * _PATTERNS + _pattern(usual, parameters), anchor)
+            links.add_all(number, usual, anchor)
 
-    for _ in ahead(add, _whole_users(strictly_sorted(read_state())), workers=threads, name="pass-2"):
-        pass
-    return Aggregates(users=users, anchors=found, tiles=_tile_sums(tiles, tile), links=links.sums(tile))
+        for _ in ahead(add, _whole_users(strictly_sorted(read_state())), workers=threads, name=f"pass-{group + 2}"):
+            pass
+        linked.append(links.sums())
+    return Aggregates(users=users, anchors=found, tiles=_tile_sums(sums, numbers.tiles), links=_all_links(linked))
 
 
 # --- users -------------------------------------------------------------------------------------------------------
@@ -235,46 +244,72 @@ def _pattern(usual: _Usual, parameters: Parameters) -> Ints:
 # --- sums --------------------------------------------------------------------------------------------------------
 
 
-class _TileNumbers:
-    """Numbers for tiles, in whole blocks of 256 tiles with one easting, as tiles of new blocks come by.
-
-    Looking up a block in a table costs a few nanoseconds a row, a search among all tiles ten times as much. The table
-    has 64 MiB, of which only the pages of blocks in use are ever touched.
-    """
+class _TileCounts:
+    """How often each tile came by. Memory is that of the tiles that occur, and of some that were not yet added."""
 
     def __init__(self) -> None:
-        self._number_of = np.zeros(1 << 32 - _BLOCK_BITS, np.int32)  # from 1
-        self._blocks: list[int] = []
-        self._lock = Lock()
+        self._tile, self._count = np.zeros(0, np.uint32), np.zeros(0, np.int64)
+        self._held: list[Tiles] = []
+        self._rows = 0
 
-    def __len__(self) -> int:
-        return len(self._blocks) << _BLOCK_BITS
+    def add(self, tiles: Tiles) -> None:
+        """One more for each of these, which may repeat."""
+        self._held.append(tiles)
+        self._rows += len(tiles)
+        if self._rows > max(_HELD_TILES, len(self._tile)):  # so that the sorting does not grow with the square
+            self.sums()
+
+    def sums(self) -> tuple[Tiles, Ints]:
+        """The tiles, ascending, and their counts."""
+        if self._held:
+            new, more = np.unique(np.concatenate(self._held), return_counts=True)
+            tile, place = np.unique(np.concatenate((self._tile, new)), return_inverse=True)
+            count = np.zeros(len(tile), np.int64)
+            count[place[: len(self._tile)]] = self._count
+            count[place[len(self._tile) :]] += more
+            self._tile, self._count, self._held, self._rows = tile, count, [], 0
+        return self._tile, self._count
+
+
+class _TileNumbers:
+    """Numbers for the tiles that occur, in their order, and for no others.
+
+    A tile's number is that of the first of its word of 64 tiles, and how many of the word are before it. This takes a
+    few nanoseconds a row, a search among all tiles ten times as much. The table of blocks of 256 tiles has 64 MiB, of
+    which only the pages of blocks in use are ever touched.
+    """
+
+    def __init__(self, tiles: Tiles) -> None:
+        """``tiles``: ascending, each once."""
+        self.tiles = tiles
+        blocks = np.unique(tiles >> np.uint32(_BLOCK_BITS))
+        self._place_of = np.zeros(1 << 32 - _BLOCK_BITS, np.int32)  # from 1; 0 is a block without tiles
+        self._place_of[blocks] = np.arange(1, 1 + len(blocks))
+        self._word = np.zeros((1 + len(blocks)) << _BLOCK_BITS - _WORD_BITS, np.uint64)
+        np.bitwise_or.at(self._word, self._word_of(tiles), _bit(tiles))
+        counts = np.bitwise_count(self._word).astype(np.int64)
+        self._before = np.cumsum(counts) - counts
 
     def of(self, tile: Tiles) -> Ints:
-        """Their numbers; new ones where there are none."""
-        block = tile >> np.uint32(_BLOCK_BITS)
-        number = self._number_of[block]
-        if not number.all():
-            with self._lock:
-                new = np.unique(block[self._number_of[block] == 0])
-                first = 1 + len(self._blocks)
-                # in this order: a number that another thread finds is below len(self)
-                self._blocks += new.tolist()
-                self._number_of[new] = np.arange(first, first + len(new))
-            number = self._number_of[block]
-        numbers: Ints = (number.astype(np.int64) - 1) << _BLOCK_BITS | (tile & np.uint32((1 << _BLOCK_BITS) - 1))
+        """The numbers of tiles that are known."""
+        word = self._word_of(tile)
+        numbers: Ints = self._before[word] + np.bitwise_count(self._word[word] & (_bit(tile) - np.uint64(1)))
         return numbers
 
     def known(self, tile: Tiles) -> npt.NDArray[np.bool_]:
         """Whether they have numbers."""
-        found: npt.NDArray[np.bool_] = self._number_of[tile >> np.uint32(_BLOCK_BITS)] > 0
+        found: npt.NDArray[np.bool_] = (self._word[self._word_of(tile)] & _bit(tile)) > 0
         return found
 
-    def tiles(self) -> Tiles:
-        """The tile of each number."""
-        blocks = np.array(self._blocks, np.uint32)[:, None] << np.uint32(_BLOCK_BITS)
-        tiles: Tiles = (blocks | np.arange(1 << _BLOCK_BITS, dtype=np.uint32)).ravel()
-        return tiles
+    def _word_of(self, tile: Tiles) -> Ints:
+        place = self._place_of[tile >> np.uint32(_BLOCK_BITS)].astype(np.int64) << _BLOCK_BITS - _WORD_BITS
+        words: Ints = place | (tile >> np.uint32(_WORD_BITS) & np.uint32((1 << _BLOCK_BITS - _WORD_BITS) - 1))
+        return words
+
+
+def _bit(tile: Tiles) -> npt.NDArray[np.uint64]:
+    """The bit of a tile in its word."""
+    return np.uint64(1) << (tile & np.uint32((1 << _WORD_BITS) - 1)).astype(np.uint64)
 
 
 class _Sums:
@@ -303,11 +338,12 @@ class _LinkedSums:
 
     def __init__(self, areas: Areas, numbers: _TileNumbers, weight: Ints) -> None:
         self._areas, place = np.unique(areas.area, return_inverse=True)
-        self._inside = np.zeros((-(-len(self._areas) // 64), len(numbers)), np.uint64)
+        self._tiles = numbers.tiles
+        self._inside = np.zeros((-(-len(self._areas) // 64), len(self._tiles)), np.uint64)
         known = np.flatnonzero(numbers.known(areas.tile))
         place, number = place[known], numbers.of(areas.tile[known])
         np.bitwise_or.at(self._inside, (place // 64, number), np.uint64(1) << (place % 64).astype(np.uint64))
-        self._sums = _Sums(len(numbers) * len(self._areas), weight)
+        self._sums = _Sums(len(self._tiles) * len(self._areas), weight)
 
     def add_all(self, number: Ints, usual: _Usual, anchor: Ints) -> None:
         """Add the rows of whole users, given the numbers of their tiles and of their users' top tiles."""
@@ -326,16 +362,30 @@ class _LinkedSums:
                 more = np.flatnonzero(linked)
                 rows, linked = rows[more], linked[more]
 
-    def sums(self, tile: Tiles) -> LinkSums:
+    def sums(self) -> LinkSums:
         cells = np.flatnonzero(self._sums.users)
         number, area = np.divmod(cells, max(len(self._areas), 1))
         return LinkSums(
             area=self._areas[area],
-            tile=tile[number],
+            tile=self._tiles[number],
             users=self._sums.users[cells],
             high=self._sums.high[cells],
             low=self._sums.low[cells],
         )
+
+
+def _groups(areas: Areas, tiles: int) -> Iterator[Areas]:
+    """The areas, or parts of them whose links take ``_LINK_BYTES``; at least one part, of at least one area."""
+    numbers = np.unique(areas.area)
+    size = max(1, _LINK_BYTES // (_CELL_BYTES * max(tiles, 1)))
+    for start in range(0, max(len(numbers), 1), size):
+        members = np.isin(areas.area, numbers[start : start + size])
+        yield Areas(area=areas.area[members], tile=areas.tile[members])
+
+
+def _all_links(parts: list[LinkSums]) -> LinkSums:
+    columns = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(LinkSums)}
+    return LinkSums(**columns)
 
 
 def _tile_sums(sums: _Sums, tile: Tiles) -> TileSums:

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealstat.statistics import longitudinal, longitudinal_arrays
+from sealstat.statistics import longitudinal, longitudinal_arrays, longitudinal_passes
 from sealstat.statistics.longitudinal_arrays import merge
 from sealstat.statistics.longitudinal_passes import report
 from sealstat.statistics.longitudinal_tables import Areas, Census
@@ -81,9 +82,13 @@ def con() -> Any:
 
 
 @settings(max_examples=60)
-@given(STATES, AREAS, CENSUSES, PARAMETERS, st.integers(1, 9), st.integers(1, 12), st.sampled_from([1, 2, 3]))
-def test_arrays_and_ibis_give_the_same_tables(con, state, areas, census, parameters, batch, chunk, threads):
+@given(
+    STATES, AREAS, CENSUSES, PARAMETERS,
+    st.integers(1, 9), st.integers(1, 12), st.sampled_from([1, 2, 3]), st.sampled_from([1, 200, 2**30])
+)  # fmt: skip
+def test_arrays_and_ibis_give_the_same_tables(con, state, areas, census, parameters, batch, chunk, threads, links):
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(longitudinal_passes, "_LINK_BYTES", links)
         patch.setattr(longitudinal_arrays, "CHUNK_ROWS", chunk)
         found = report_of(state, areas, census, parameters, batch=batch, threads=threads)
     expected = longitudinal.report(con, ibis.memtable(state), areas, census, parameters, secret=SECRET)
@@ -195,6 +200,31 @@ def test_a_user_of_150000_tiles_counts_once_on_each(monkeypatch):
     assert found["statistics"]["observed_total_users"].to_pylist() == [3]
     assert found["fingerprint"]["users_0"].to_numpy().sum() == 150_002
     assert found["functional_urban_fingerprint"]["linked_users"].to_pylist() == [1] * 149_999
+
+
+def test_memory_is_that_of_the_tiles_that_occur(con, monkeypatch):
+    """Scattered tiles, each alone in its block, and more areas than sums of links fit at once."""
+    monkeypatch.setattr(longitudinal_passes, "_LINK_BYTES", 24 * 30_000 * 8)
+    monkeypatch.setattr(longitudinal_passes, "_HELD_TILES", 5_000)
+    random = np.random.default_rng(7)
+    tile = np.unique(random.integers(0, 2**32, 30_000, np.uint64))
+    columns = [pa.array(np.sort(np.arange(len(tile), dtype=np.uint64) // np.uint64(10))), pa.array(tile)]
+    columns += [pa.array(np.full(len(tile), 5, np.uint32))] * 4
+    state = pa.Table.from_arrays(columns, schema=STATE)
+    areas = areas_of([(place // 3, int(tile[place])) for place in range(60)])
+    monkeypatch.setattr(longitudinal_arrays, "CHUNK_ROWS", 2_000)
+    reads = []
+    tracemalloc.start()
+    try:
+        found = report(
+            lambda: reads.append(1) or state.to_batches(1_000), areas, None, UNITS, secret=SECRET, threads=2
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * 2**20 + 1000 * len(tile)  # the table of blocks, which is hardly touched, and 1 kB a tile
+    assert len(reads) == 1 + 3  # 20 areas, 8 at a time
+    assert same(found, longitudinal.report(con, ibis.memtable(state), areas, None, UNITS, secret=SECRET))
 
 
 @pytest.mark.parametrize("rows", [[], [(1, 1, 2, 2, 2, 2)]], ids=["no rows", "one nomadic user"])
