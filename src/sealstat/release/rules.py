@@ -46,9 +46,9 @@ def apply(
         declared: what each holds.
         rules: the agreement's. A table without one is not in the result.
     Returns:
-        The tables, nulls where cells or parts are hidden, rows and columns as before. And by table how many cells
-        it has and how many were hidden, whole or per part group, by the minimum (primary) and beside another
-        (secondary): numbers derived from data, which may travel inside the sealed result only.
+        The tables, nulls where cells or parts are hidden, columns as before; a sparse table's hidden rows are left out.
+        And by table how many cells it has and how many were hidden, whole or per part group, by the minimum (primary)
+        and beside another (secondary): numbers derived from data, which may travel inside the sealed result only.
     Raises:
         UncoveredTableError: a rule names a table that does not exist, counts no contributors, or that it cannot cover.
     """
@@ -75,7 +75,8 @@ def _protected(table: pa.Table, declared: Declared, rule: Rule) -> tuple[pa.Tabl
     for group in declared.part_groups:
         for place in hidden.parts.get(group.name, ()):
             rows[place].update(dict.fromkeys(group.hides))
-    return pa.Table.from_pylist(rows, schema=table.schema), _effects(len(rows), primary, hidden)
+    shown = [row for place, row in enumerate(rows) if not (declared.sparse and place in hidden.cells)]
+    return pa.Table.from_pylist(shown, schema=table.schema), _effects(len(rows), primary, hidden)
 
 
 def _primary(rows: list[dict[str, Any]], declared: Declared, rule: Rule) -> Hidden:

@@ -1,7 +1,7 @@
 """Pictures of a longitudinal result: who is where at which time, what belongs to a city, users against the census.
 
 Three kinds of squares are not coloured by a number and never look alike: hidden by the agreement's rules (hatched),
-zero (grey; nobody, or fewer than xi), and no row at all (white; no user's usual environment).
+zero (grey; nobody, or fewer than xi), and no row at all (white; nobody, or too few to be told).
 """
 
 from collections.abc import Iterator, Mapping
@@ -179,7 +179,11 @@ def urban_areas(table: pa.Table, fingerprint: pa.Table | None, of: str, areas: p
             for area, tiles in zip(shown, panels, strict=True)
         )
         svg = to_svg(figure, alt)
-    white = "in no user's usual environment" if fingerprint is not None else "in the area, or linked by fewer than xi"
+    white = (
+        "nobody, or too few to be told"
+        if fingerprint is not None
+        else "in the area, linked by fewer than xi, or too few to be told"
+    )
     return Picture(_urban_title(of), alt, svg, (*_urban_notes(present, shown, areas, of), *_white(windows[0], white)))
 
 
@@ -424,8 +428,8 @@ def _told(tiles: Tiles, *, per_cent: bool = False) -> str:
     return f"{words}; the most is {value} at easting {tiles.e[top]}, northing {tiles.n[top]}"
 
 
-def _white(window: Window, meaning: str = "in no user's usual environment") -> Iterator[str]:
-    yield f"White: no row in the table, so {meaning}."
+def _white(window: Window, meaning: str = "nobody, or too few to be told") -> Iterator[str]:
+    yield f"White: no row in the table: {meaning}."
     if window.step > 1:
         yield (
             f"The map is so wide that a square is {window.step} km: it shows the highest value of its tiles, and is "

@@ -178,6 +178,7 @@ def _fingerprint(name: str, title: str, unit: str) -> OutputTable:
             *(_value(f"value_{i}", unit, f"users of the tile, {sub}; 0 below xi") for i, sub in enumerate(_SUB)),
             *(_users(f"users_{i}", f"those behind value_{i}, unweighted; 0 where it is 0") for i in range(4)),
         ),
+        sparse=True,
         dimensions=("tile_e", "tile_n"),
         contributors="users_0",
         part_groups=tuple(
@@ -198,6 +199,7 @@ def _urban(name: str, title: str) -> OutputTable:
             _users("users", "users of the tile, unweighted"),
             _users("linked_users", "those with a usual tile in the reference area, unweighted"),
         ),
+        sparse=True,
         dimensions=("reference_area", "tile_e", "tile_n"),
         contributors="users",
         part_groups=(
@@ -220,6 +222,7 @@ OUTPUTS = by_name(
         name="top_anchors",
         title="Users by their top tile",
         columns=(*_tile(), _users("value", "users whose top tile it is; tiles below xi are left out")),
+        sparse=True,
         dimensions=("tile_e", "tile_n"),
         contributors="value",
     ),

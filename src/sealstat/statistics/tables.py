@@ -55,6 +55,8 @@ class OutputTable:
     Attributes:
         contributors: the column that counts, unweighted, the persons behind a cell; None if no column does.
         part_groups: what a cell tells of fewer persons than all of its contributors.
+        sparse: its rows are the cells where somebody is, so that a row is there tells something: a hidden one is left
+            out.
     """
 
     name: str
@@ -63,6 +65,7 @@ class OutputTable:
     dimensions: tuple[str, ...] = ()
     contributors: str | None
     part_groups: tuple[PartGroup, ...] = ()
+    sparse: bool = False
 
     def __post_init__(self) -> None:
         known = {column.name for column in self.columns}

@@ -4,6 +4,7 @@ import csv
 import json
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from oracle import longitudinal_plain
 from sealstat.enclave.engine import engine
 from sealstat.lab import clear
+from sealstat.release import rules
 from sealstat.statistics import longitudinal
 from sealstat.statistics.longitudinal_state import added, merged, summed
 from sealstat.statistics.longitudinal_tables import Areas, Census, weight
@@ -374,3 +376,13 @@ def test_it_runs_in_the_locked_engine(tmp_path):
             sandbox.ibis, state, areas, census, Parameters(psi="1", calibrate=True), secret=bytes(32)
         )
     assert found["statistics"]["observed_total_users"].to_pylist() == [50]
+
+
+def test_a_tile_of_too_few_users_does_not_stand_in_a_released_table() -> None:
+    """That its row is there would tell that somebody is (longitudinal.md, 11.5)."""
+    declared = OUTPUTS["top_anchors"]
+    whole = pa.table({"tile_e": [1, 2], "tile_n": [3, 4], "value": [10, 9]}).cast(declared.schema)
+    rule = SimpleNamespace(minimum=10, minimum_part=None, complementary=False)
+    tables, effects = rules.apply({"top_anchors": whole}, OUTPUTS, {"top_anchors": rule})
+    assert tables["top_anchors"].to_pylist() == [{"tile_e": 1, "tile_n": 3, "value": 10}]
+    assert effects["top_anchors"]["hidden"]["primary"] == 1

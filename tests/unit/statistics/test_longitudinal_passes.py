@@ -216,9 +216,7 @@ def test_memory_is_that_of_the_tiles_that_occur(con, monkeypatch):
     reads = []
     tracemalloc.start()
     try:
-        found = report(
-            lambda: reads.append(1) or state.to_batches(1_000), areas, None, UNITS, secret=SECRET, threads=2
-        )
+        found = report(lambda: reads.append(1) or state.to_batches(1_000), areas, None, UNITS, secret=SECRET, threads=2)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
