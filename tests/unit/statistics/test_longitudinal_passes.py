@@ -71,7 +71,7 @@ PARAMETERS = st.builds(
     xi=st.sampled_from(["0", "1", "2", "2.5"]),
     calibrate=st.booleans(),
     small_count=st.sampled_from([0, 2, 10]),
-    clamp_low=st.sampled_from(["0", "0.2", "0.333333"]),
+    clamp_low=st.sampled_from(["0.1", "0.2", "0.333333"]),
     resolution_bits=st.sampled_from([0, 1]),
 )
 
