@@ -38,7 +38,10 @@ def main() -> int:
         check_installed()
         measured = measure().digest
         attester = _attester(options, measured)
-        launch = Launch(**json.loads(sys.stdin.readline()))
+        told = sys.stdin.readline()
+        if not told:
+            return 0  # its launcher has ended, and there was nothing to do
+        launch = Launch(**json.loads(told))
         settings = Settings(options.memory_bytes, options.scratch, options.patience)
         Session(launch, attester=attester, measurement=measured, settings=settings, say=_say).run()
     except SessionOver as over:

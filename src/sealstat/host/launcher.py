@@ -18,7 +18,7 @@ from sealstat.host.errors import HostError
 from sealstat.wire.client import authorities
 
 _POLL_S = 20
-_BEAT_S = 2.0
+_BEAT_S = 1.0
 _PAUSE_S = 1.0
 
 
@@ -54,6 +54,7 @@ class Launcher:
             base_url=self.url, headers=headers, timeout=_POLL_S + 10, trust_env=False, verify=authorities()
         )
         self._running: dict[str, subprocess.Popen[str]] = {}  # by door
+        self._spare: subprocess.Popen[str] | None = None
         self.stopped = threading.Event()
 
     def serve(self) -> None:
@@ -62,13 +63,19 @@ class Launcher:
         beat.start()
         try:
             while not self.stopped.is_set():
+                self._keep_spare()
                 if len(self._running) >= self.most:
                     self.stopped.wait(_PAUSE_S)
                 else:
                     self._take_one()
         finally:
-            for process in list(self._running.values()):
+            for process in (*self._running.values(), *([self._spare] if self._spare else [])):
                 process.terminate()
+
+    def _keep_spare(self) -> None:
+        """One process ahead, which has loaded its code and waits for its launch: it draws its keys after that."""
+        if self._spare is None or self._spare.poll() is not None:
+            self._spare = subprocess.Popen(self.command, stdin=subprocess.PIPE, text=True)  # noqa: S603
 
     def _take_one(self) -> None:
         try:
@@ -83,8 +90,9 @@ class Launcher:
             self.stopped.wait(_PAUSE_S)
             return
         self.say(f"starting an instance for run {request[:12]}")
-        process = subprocess.Popen(self.command, stdin=subprocess.PIPE, text=True)  # noqa: S603
-        assert process.stdin is not None
+        self._keep_spare()
+        process, self._spare = self._spare, None
+        assert process is not None and process.stdin is not None  # noqa: PT018 - made so a line above
         # on standard input, not on the command line, where every user of the machine could read the token
         line = {"host": self.url, "agreement": agreement, "request": request, "door": door}
         try:

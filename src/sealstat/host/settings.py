@@ -69,7 +69,7 @@ class Settings:
     witnesses: tuple[WitnessAddress, ...] = ()
     quorum: int = 0
     recosign_s: float = 120.0
-    lease_s: float = 8.0
+    lease_s: float = 5.0
     database: str | None = None
     limits: Limits = field(default_factory=Limits)
 

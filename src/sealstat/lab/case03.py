@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,8 +60,10 @@ def run(*, scale: str, seed: int, say: Callable[[str], None]) -> tuple[float, di
             plan = Plan(subscribers=SUBSCRIBERS[scale], days=DAYS, first=FIRST, seed=seed, gaps=frozenset({_day(_GAP)}))
             say(f"agreement {agreement[:12]} is active; generating {SUBSCRIBERS[scale]:,} subscribers on {DAYS} days")
             dayfiles.write(plan, folder / "made", format="csv")
-            deliver_tables(stage, agreement, folder / "made")
-            refused = play_days(stage, agreement, folder / "made", say)
+            with ThreadPoolExecutor(1) as beside:
+                tables = beside.submit(deliver_tables, stage, agreement, folder / "made")
+                refused = play_days(stage, agreement, folder / "made", say)
+                tables.result()
             say("all days are in but the missing and the refused one: making the report")
             asked = stage.json("office", "run", agreement, TASK, "--period", report(), "--purpose", PURPOSE, "--finish")
             stage.call("office", "fetch", asked["run"], "--out", str(folder / "out"), "--no-report")
