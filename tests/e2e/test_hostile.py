@@ -22,7 +22,7 @@ from sealstat.lab import demo
 from sealstat.lab.stage import Stage
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
-DELAY_S = 8
+DELAY_S = 12
 
 
 @dataclass

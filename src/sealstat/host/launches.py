@@ -32,7 +32,8 @@ class Launch:
 def needing_instance(view: View, now: datetime) -> list[str]:
     """The run-requests of an agreement that an instance should work on, in the order of the log.
 
-    Valid by the replay, no record of it counts, and no live instance has one that only waits to be kept.
+    Valid by the replay, no record of it counts, no instance refused it, and no live instance has a record that only
+    waits to be kept.
     """
     try:
         view.check_active(now)
@@ -40,7 +41,7 @@ def needing_instance(view: View, now: datetime) -> list[str]:
         return []
     waiting = []
     for id, request in view.requests.items():
-        if request.agreement != view.id or view.counting_record(id) is not None:
+        if request.agreement != view.id or view.counting_record(id) is not None or view.run_refused(id) is not None:
             continue
         try:
             view.check_request(id)
