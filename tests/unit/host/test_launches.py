@@ -24,5 +24,5 @@ def test_a_request_that_an_instance_refused_needs_no_other_one() -> None:
     story.release_all(instance)
     story.refuse(instance, request.id)
     assert needing_instance(story.view(), story.now) == []
-    again = story.begin()
+    again = story.request([said for said in story.statements.values() if said.type == "delivery"])
     assert needing_instance(story.view(), story.now) == [again.id]
