@@ -133,10 +133,24 @@ class Play:
             process.wait(10)
 
     def finish(self, run: str, out: Path) -> None:
-        """The same run goes on, with an honest instance, to the right table."""
-        with self.instance(run, "finishing"):
-            await_(lambda: released(self.view(), run))
+        """The same run goes on, with honest instances, one after the other as a launcher starts them, to its table."""
+        ended: list[int] = []
+        while not self.view().counting_record(run):
+            with self.instance(run, "finishing") as enclave:
+                self._await(lambda: self.view().counting_record(run) or enclave.poll() is not None, run, ended)
+            ended.append(enclave.returncode)
+        self._await(lambda: released(self.view(), run), run, ended)
         self.check(run, out)
+
+    def _await(self, condition: Callable[[], object], run: str, ended: list[int]) -> None:
+        """Wait; if it takes too long, say what one must know of a run that does not end."""
+        try:
+            assert len(ended) < 5
+            await_(condition)
+        except AssertionError:
+            roles = ("finishing", *self.stage.parties, "host")
+            logs = {role: (self.stage.folder / "logs" / f"{role}.log").read_text().splitlines()[-12:] for role in roles}
+            pytest.fail(f"{self.shown(run)['sentence']}; ended with {ended}; {json.dumps(logs, indent=1)}")
 
 
 @pytest.fixture(scope="module")
