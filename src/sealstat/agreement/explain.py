@@ -205,8 +205,8 @@ _STATISTICS = {
             "calibrated_functional_urban_fingerprint": "the same, weighted by the census",
             "top_anchors": "subscribers by the square kilometre where they are most",
             "statistics": "how many subscribers there are, with a usual environment and without one",
-            "quality": "how each day's data look: how many subscribers and rows, how far they lie apart and what they "
-            "weigh, in coarse classes, rounded, small ones hidden",
+            "quality": "how each day's data look: how many subscribers have how many rows, how far these lie apart and "
+            "what they weigh, in coarse classes, rounded down, small ones hidden",
         },
     ),
     "visitors": _Meaning(

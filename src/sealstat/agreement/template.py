@@ -201,7 +201,8 @@ tasks:
       calibrated_functional_urban_fingerprint: {{to: [office], minimum: {minimum}, minimum_part: 3}}
       top_anchors:                             {{to: [office], minimum: {minimum}}}
       statistics:                              {{to: [office, operator], minimum: {minimum}, minimum_part: 3}}
-      quality:                                 {{to: [office, operator], minimum: {minimum}}}   # of the days' data
+      # how each day's data look: users by class, rounded down to multiples of quality_minimum (20), lower ones hidden
+      quality:                                 {{to: [office, operator], minimum: {minimum}}}
 """
     + _ENCLAVE
 )

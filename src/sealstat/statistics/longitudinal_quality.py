@@ -1,8 +1,8 @@
 """How a day's data look beside the state (longitudinal.md, section 10), masked as its section 11.6 asks.
 
-Three fixes of the original log: distances have bins for kilometres; nothing cumulative is told, and every figure that
-is told is rounded, so that no hidden one can be had by subtraction, from totals or from the next day; and a figure is
-hidden by the number of users behind it, not of their records. There is no free text.
+Fixes of the original log: distances have bins for kilometres; what is told counts users, never records, since one user
+may have thousands; it is hidden below k users and else rounded down to a multiple of k; nothing cumulative is told, and
+there is no free text.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ KM_EDGES = tuple(Fraction(2**n) for n in range(10))
 
 PATTERNS = tuple(f"{n:04b}" for n in range(16))
 """Which of v0, v1, v2, v3 are above 0."""
+
+RECORD_TOTALS = ("records_h", "records_old_s", "records_new_s")
+"""Counted, to be compared with the original log, and not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +71,26 @@ def quality(con: Any, number: int, day: Any, old: Any, parameters: Parameters) -
 def masked(number: int, figures: Sequence[Counted], parameters: Parameters) -> pa.Table:
     """What of a day's figures may be told, in their order; nothing if the day or the state has too few users.
 
-    A figure of fewer than k users is null, every other one rounded to the nearest multiple of k. What a subtraction
-    of rounded figures gives is uncertain by k or more, so neither a hidden figure nor the few users by whom two days
-    differ can be told from others.
+    Told is the number of users behind a figure, rounded down to a multiple of k, and null if that is 0: so the
+    agreement's minimum, which is held against what is told, holds of the true number too. Totals of records are not
+    told, as one user may make up any part of them; the histograms of records per user say how many there are.
+
+    So all that is told, of all days, depends on a user only by which bins it is in on which day. Whatever its rows
+    are, each figure differs by at most k from what it were without the user (null being 0); but of a day of exactly
+    1000 k users nothing is told without one of them. Who knows all others exactly learns whether the user is in a bin
+    where they are one short of a multiple of k: by chance in one figure of k, so over many days most bins in which it
+    stays. A bin tells a value to a factor of two, or which parts of a day have presence, and never where. This is no
+    differential privacy.
     """
     k = parameters.quality_minimum
-    totals = {figure.indicator: figure.count for figure in figures if not figure.bin}
+    totals = {figure.indicator: figure.users for figure in figures if not figure.bin}
     if min(totals["unique_users_h"], totals["unique_users_new_s"]) < 1000 * k:
         return OUTPUTS["quality"].schema.empty_table()
-
-    def told(n: int, people: int) -> int | None:
-        return (2 * n + k) // (2 * k) * k if people >= k else None
-
-    rows = [(number, f.indicator, f.sub_period, f.bin, told(f.count, f.users), told(f.users, f.users)) for f in figures]
+    rows = [
+        (number, f.indicator, f.sub_period, f.bin, f.users // k * k or None)
+        for f in figures
+        if f.indicator not in RECORD_TOTALS
+    ]
     schema: Any = OUTPUTS["quality"].schema
     return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
 

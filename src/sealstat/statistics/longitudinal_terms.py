@@ -114,7 +114,7 @@ class Parameters(BaseModel):
         20,
         ge=1,
         le=10_000,
-        description="quality counts below it are hidden, others rounded to its multiples; no quality figures of a day "
+        description="quality figures below it are hidden, others rounded down to its multiples; none of a day "
         "with fewer than 1000 times as many; users",
     )
 
@@ -244,16 +244,13 @@ OUTPUTS = by_name(
         title="How the days' data look, masked",
         columns=(
             Column(name="day", type="index", unit="day", description="days since 1970-01-01"),
-            Column(name="indicator", type="text", unit="name", description="what is counted"),
+            Column(name="indicator", type="text", unit="name", description="what is looked at"),
             Column(name="sub_period", type="text", unit="number", description="0 whole day, 1 to 3; or empty"),
-            Column(name="bin", type="text", unit="range", description="values in the bin; or empty for a total"),
-            Column(
-                name="count",
-                type="count",
-                unit="users or records",
-                description="how many, to the nearest multiple of quality_minimum; null if of fewer users than it",
+            Column(name="bin", type="text", unit="range", description="its values in the bin; or empty for all users"),
+            _users(
+                "users",
+                "users with such a value or record, rounded down to a multiple of quality_minimum; null below it",
             ),
-            _users("users", "users behind the count, rounded and hidden likewise"),
         ),
         dimensions=("day", "indicator", "sub_period", "bin"),
         contributors="users",

@@ -1,6 +1,7 @@
 """Quality figures: counted as the public code counts, told only where nobody can be singled out."""
 
 import csv
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import ibis
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from sealstat.lab import clear
 from sealstat.statistics import longitudinal
@@ -70,7 +73,7 @@ class _Wrapped:
 
 def rows(*given):
     """(day, user, tile_e, tile_n, v0)"""
-    users = np.array([list(user.to_bytes(12, "big")) for _, user, *_ in given], np.uint8)
+    users = np.array([list(user.to_bytes(12, "big")) for _, user, *_ in given], np.uint8).reshape(-1, 12)
     v0 = np.array([v for *_, v in given], np.uint32)
     batch = day_rows(users, [e for _, _, e, _, _ in given], [n for _, _, _, n, _ in given], [v0, v0, 0 * v0, 0 * v0])
     return pa.Table.from_batches([batch]).append_column("day", pa.array([day for day, *_ in given], pa.int32()))
@@ -109,21 +112,52 @@ def figures(users: int, *more: Counted) -> list[Counted]:
     return [*totals, *more]
 
 
-def test_small_figures_are_hidden_and_others_rounded():
-    many_records_of_few = Counted("records_per_user_h", "", "<2", 500, 19)
+def test_small_figures_are_hidden_and_others_rounded_down():
+    many_records_of_few = Counted("weight_values_h", "0", "<2", 5000, 19)
     just_enough = Counted("records_per_user_h", "", "<4", 20, 20)
-    between = Counted("records_per_user_h", "", "<8", 1009, 410)
+    between = Counted("weight_values_h", "0", "<4", 1009, 419)
     nobody = Counted("records_per_user_h", "", "<16", 0, 0)
-    table = masked(7, figures(20_003, many_records_of_few, just_enough, between, nobody), Parameters())
+    total = Counted("records_h", "", "", 123_456, 20_003)
+    table = masked(7, figures(20_003, many_records_of_few, total, just_enough, between, nobody), Parameters())
     assert table.schema == OUTPUTS["quality"].schema
-    told = [(row["count"], row["users"]) for row in table.to_pylist()]
-    assert told == [(20_000, 20_000), (20_000, 20_000), (None, None), (20, 20), (1000, 420), (None, None)]
+    assert table["users"].to_pylist() == [20_000, 20_000, None, 20, 400, None]
+    assert "records_h" not in table["indicator"].to_pylist()
 
 
 def test_a_few_more_users_do_not_show():
     """Neither in a total of two days, nor by subtracting told bins from it."""
-    first, second = (masked(7, figures(n), Parameters()) for n in (20_000, 20_009))
+    first, second = (masked(7, figures(n), Parameters()) for n in (20_000, 20_019))
     assert first == second
+
+
+RUNS = st.tuples(st.integers(0, 700), st.integers(0, 700), st.sampled_from([0, 1, 1024, 200_000]), st.integers(1, 300))
+DAY = st.lists(RUNS, max_size=3)
+
+
+@settings(max_examples=4, deadline=None)  # the engine takes a second for each
+@example(one=([(0, 0, 1024, 300)], [(99, 99, 1024, 300)]), other=([], []), seed=1)
+@given(one=st.tuples(DAY, DAY), other=st.tuples(DAY, DAY), seed=st.integers(0, 2**32))
+def test_one_users_whole_data_move_each_figure_by_one_step_at_most(one, other, seed):
+    """Beside any other users: how many of them are behind each figure is drawn."""
+    mine, rng = [_figures(*days) for days in (one, other)], np.random.default_rng(seed)
+    for k in (1, 2, 3, 20, 20, 20):
+        beside = [int(rng.integers(0, 5 * k)) + 1000 * k * f.indicator.startswith("unique") for f in mine[0]]
+        told = []
+        for alone in mine:
+            with_others = [replace(f, count=f.count + n, users=f.users + n) for f, n in zip(alone, beside, strict=True)]
+            table = masked(7, with_others, Parameters(quality_minimum=k))
+            told.append([n or 0 for n in table["users"].to_pylist()])
+        assert len(told[0]) == len(told[1]) > 100
+        assert {abs(a - b) for a, b in zip(*told, strict=True)} <= {0, k}
+
+
+def _figures(before: list[tuple[int, ...]], today: list[tuple[int, ...]]) -> list[Counted]:
+    """The figures of a day with one user alone, who is on runs of tiles."""
+    runs = [(day, *run) for day, runs in enumerate((before, today)) for run in runs]
+    con = backend(rows(*((day, 1, e + step, n, v) for day, e, n, v, length in runs for step in range(length))))
+    days = con.table("days")
+    day = days.filter(days.day == 1).drop("day")
+    return list(counted(con, day, summed(merged(days.filter(days.day == 0))), Parameters()))
 
 
 def test_a_day_of_too_few_users_tells_nothing():
@@ -140,7 +174,7 @@ def test_the_table_of_a_day_that_is_large_enough():
     assert set(table["day"].to_pylist()) == {3}
     keys = list(zip(*(table[name].to_pylist() for name in OUTPUTS["quality"].dimensions), strict=True))
     assert len(set(keys)) == len(keys)
-    assert ("unique_users_h", 1000) in zip(table["indicator"].to_pylist(), table["count"].to_pylist(), strict=True)
+    assert ("unique_users_h", 1000) in zip(table["indicator"].to_pylist(), table["users"].to_pylist(), strict=True)
     assert len(quality(con, 3, day.limit(999), day.filter(day.v0 < 0), parameters)) == 0
 
 
