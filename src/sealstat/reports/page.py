@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sealstat.reports import bars, longitudinal
+from sealstat.reports import bars, longitudinal, quality
 from sealstat.reports.drawing import Picture, number, share
 
 _MOST_ROWS = 20
@@ -47,6 +47,10 @@ def _pictures(tables: Mapping[str, pa.Table], about: Mapping[str, Any], census: 
     if statistic == "longitudinal":
         parameters = {name: told["value"] for name, told in about.get("parameters", {}).items()}
         yield from longitudinal.pictures(tables, parameters, census=census, areas=areas)
+        if "quality" in tables and tables["quality"].num_rows:
+            k = int(parameters.get("quality_minimum", 20))
+            minimum = int(about["tables"]["quality"]["rule"]["minimum"])
+            yield quality.by_day(tables["quality"], max(k, minimum), 1000 * k, about.get("days", {}))
         return
     if statistic == "visitors" and "all" in tables:
         yield bars.market_shares(tables["all"])
