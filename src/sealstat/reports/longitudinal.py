@@ -1,7 +1,8 @@
 """Pictures of a longitudinal result: who is where at which time, what belongs to a city, users against the census.
 
 Three kinds of squares are not coloured by a number and never look alike: hidden by the agreement's rules (hatched),
-zero (grey; nobody, or fewer than xi), and no row at all (white; nobody, or too few to be told).
+zero (grey; fewer than xi, or in a sub-period nobody who reaches phi), and no row at all (white; nobody, or too few to
+be told).
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,12 +53,12 @@ def pictures(
         areas: (area_id, tile_e, tile_n), likewise: the tiles of the reference areas.
     """
     having = {name: table for name, table in tables.items() if table.num_rows}
-    xi = str(parameters.get("xi", "xi"))
+    bounds = tuple(f"{name} = {parameters[name]}" if name in parameters else name for name in ("xi", "phi"))
     for name, of in (("fingerprint", "users"), ("calibrated_fingerprint", "weighted users")):
         if name in having:
-            yield by_time(having[name], of, xi)
+            yield by_time(having[name], of, *bounds)
     if "fingerprint" in having:
-        yield parts_of_day(having["fingerprint"])
+        yield parts_of_day(having["fingerprint"], *bounds)
     for name, of in (
         ("functional_urban_fingerprint", "users"),
         ("calibrated_functional_urban_fingerprint", "weighted users"),
@@ -75,8 +76,12 @@ def pictures(
 # -- time of day -------------------------------------------------------------------------------------------------
 
 
-def by_time(table: pa.Table, of: str, xi: str) -> Picture:
-    """Four maps on one logarithmic scale: the whole day and its three sub-periods."""
+def by_time(table: pa.Table, of: str, xi: str, phi: str) -> Picture:
+    """Four maps on one logarithmic scale: the whole day and its three sub-periods.
+
+    Args:
+        of: what is counted; ``xi``, ``phi``: as in "xi = 1".
+    """
     panels = [_tiles(table, f"value_{i}") for i in range(4)]
     window, norm = Window.over(panels[0].e, panels[0].n), _log_scale(panels)
     with drawing() as figure_class:
@@ -86,23 +91,28 @@ def by_time(table: pa.Table, of: str, xi: str) -> Picture:
             place.set_title(_headed(time, tiles), fontsize=9, loc="left")
         frame(axes, [window] * 4)
         _bar(figure, norm, f"{of} of a tile (1 km²), logarithmic", axes)
-        zero = f"0: nobody, or fewer than xi = {xi}" if any((t.value == 0).any() for t in panels) else None
+        zero = _zero(of, xi, phi) if any((t.value == 0).any() for t in panels) else None
         _legend(figure, keys(zero=zero, hidden=any(t.hidden.any() for t in panels)))
         alt = f"Four maps of {len(table):,} tiles, {of}, in the whole day and three sub-periods. " + " ".join(
             f"{time.capitalize()}: {_told(tiles)}." for time, tiles in zip(_TIMES, panels, strict=True)
         )
         svg = to_svg(figure, alt)
     title = "Where people are, by time of day" + (", weighted by the census" if "weighted" in of else "")
+    sub_periods = (
+        f"On the map of a sub-period are not all who are there then, but the tile's users with at least {phi} of their "
+        "presence on the tile in that sub-period, over all days. A user may count in several sub-periods, or in none."
+    )
     notes = (
         "A user counts in every tile of the usual environment, so tiles must not be added up.",
+        sub_periods,
         "The sub-periods of the day are those of the operator's day files.",
         *_white(window),
     )
     return Picture(title, alt, svg, notes)
 
 
-def parts_of_day(table: pa.Table) -> Picture:
-    """Three maps: which part of a tile's users is there in each sub-period; what sets homes apart from work."""
+def parts_of_day(table: pa.Table, xi: str, phi: str) -> Picture:
+    """Three maps: which part of a tile's users is there above all in a sub-period; what sets homes apart from work."""
     from matplotlib.colors import Normalize
 
     whole = _tiles(table, "value_0")
@@ -119,23 +129,36 @@ def parts_of_day(table: pa.Table) -> Picture:
             paint(place, window, tiles, norm, cmap=_MAP)
             place.set_title(_headed(time, tiles), fontsize=9, loc="left")
         frame(axes, [window] * 3)
-        bar = _bar(figure, norm, "part of the tile's users who are there in the sub-period", axes)
+        bar = _bar(
+            figure,
+            norm,
+            f"part of the tile's users with at least {phi}\nof their presence on it in the sub-period",
+            axes,
+        )
         bar.set_ticks([0, 0.25, 0.5, 0.75, 1], labels=["0 %", "25 %", "50 %", "75 %", "100 %"])
-        zero = "0: nobody, or too few to be told" if any((t.value == 0).any() for t in panels) else None
+        zero = _zero("users", xi, phi) if any((t.value == 0).any() for t in panels) else None
         _legend(figure, keys(zero=zero, hidden=any(t.hidden.any() for t in panels)))
-        alt = "Three maps of the part of each tile's users who are there in a sub-period. " + " ".join(
-            f"{time.capitalize()}: median {share(float(np.median(told)), 1)} of {len(told):,} tiles."
-            if len(told := tiles.value[~tiles.hidden])
-            else f"{time.capitalize()}: all tiles are {HIDDEN}."
-            for time, tiles in zip(_TIMES[1:], panels, strict=True)
+        alt = (
+            f"Three maps of the part of each tile's users with at least {phi} of their presence in a sub-period. "
+            + " ".join(
+                f"{time.capitalize()}: median {share(float(np.median(told)), 1)} of {len(told):,} tiles."
+                if len(told := tiles.value[~tiles.hidden])
+                else f"{time.capitalize()}: all tiles are {HIDDEN}."
+                for time, tiles in zip(_TIMES[1:], panels, strict=True)
+            )
         )
         svg = to_svg(figure, alt)
     notes = (
         "value_1, value_2 and value_3, each over value_0 (not weighted).",
-        "A user may be in a tile in several sub-periods, so the three do not add up to 100 %.",
+        "A user may count in several sub-periods, or in none, so the three do not add up to 100 %.",
         *_white(window),
     )
     return Picture("When they are there", alt, svg, notes)
+
+
+def _zero(of: str, xi: str, phi: str) -> str:
+    """What a value of 0 means: a whole day's only the second."""
+    return f"0: no user reaches {phi}, or fewer than {xi} {of}"
 
 
 # -- functional urban areas --------------------------------------------------------------------------------------

@@ -166,7 +166,7 @@ def _value(name: str, unit: str, description: str) -> Column:
     return Column(name=name, type="real", unit=unit, description=description)
 
 
-_SUB = ("whole day", "sub-period 1", "sub-period 2", "sub-period 3")
+_SUB = ("", *(f" with at least phi of their presence on it in sub-period {i}" for i in (1, 2, 3)))
 
 
 def _fingerprint(name: str, title: str, unit: str) -> OutputTable:
@@ -175,7 +175,7 @@ def _fingerprint(name: str, title: str, unit: str) -> OutputTable:
         title=title,
         columns=(
             *_tile(),
-            *(_value(f"value_{i}", unit, f"users of the tile, {sub}; 0 below xi") for i, sub in enumerate(_SUB)),
+            *(_value(f"value_{i}", unit, f"users of the tile{sub}; 0 below xi") for i, sub in enumerate(_SUB)),
             *(_users(f"users_{i}", f"those behind value_{i}, unweighted; 0 where it is 0") for i in range(4)),
         ),
         sparse=True,

@@ -72,6 +72,18 @@ def test_a_longitudinal_page_has_its_maps_and_says_what_is_hidden() -> None:
     assert "The census is not among these tables" in html
 
 
+def test_a_sub_periods_map_is_said_to_be_of_those_who_reach_phi() -> None:
+    tables = {"fingerprint": country(30)["fingerprint"]}
+    told = about("longitudinal", tables)
+    told["parameters"] |= {"phi": {"value": "0.4", "description": ""}, "xi": {"value": "2", "description": ""}}
+    html = render(tables, told)
+    assert html.count("0: no user reaches phi = 0.4, or fewer than xi = 2 users") == 2
+    assert "at least phi = 0.4 of their presence on the tile" in html
+    assert "with at least phi = 0.4 of their presence in a sub-period" in Page(html).labels[1]
+    assert "who are there in" not in html
+    assert "0: nobody" not in html
+
+
 def test_with_a_census_home_tiles_are_drawn_against_residents() -> None:
     tables = country(30)
     areas = pa.table({"area_id": [0], "tile_e": [4315], "tile_n": [3215]})
