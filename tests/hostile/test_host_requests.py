@@ -304,6 +304,19 @@ def test_an_agreement_that_this_host_cannot_serve_is_refused(
         shared_host.client("operator-a").send(builders.statement(shared_host.agreement(**change)))
 
 
+def test_a_new_version_is_proposed_by_a_party_of_the_one_before(shared_host: HostProcess, agreement: str) -> None:
+    """Else every admitted card could read an agreement's statements, by a version that names it."""
+    shared_host.admit("newcomer")
+    parties = {name: {"card": builders.party(name)[0].to_json()} for name in (*builders.PARTIES, "newcomer")}
+    terms = shared_host.agreement(title="With one more", version=2, supersedes=agreement, parties=parties)
+    with pytest.raises(HostRefusal, match="proposed by a party of the version before"):
+        shared_host.client("newcomer").send(builders.statement(terms, by="newcomer"))
+    with pytest.raises(MissingError):
+        shared_host.client("newcomer").statement(agreement)
+    shared_host.client("operator-a").send(builders.statement(terms))
+    assert shared_host.client("newcomer").statement(agreement)
+
+
 def test_a_replaced_card_opens_no_door_and_the_new_one_does(shared_host: HostProcess) -> None:
     id = shared_host.propose("With a rotation")
     old, new = hosting.party("ministry")[0], hosting.party("ministry", 1)[0]

@@ -183,6 +183,9 @@ class Sequencer:
             message = "this host does not reach as many of the agreement's witnesses as their quorum asks"
             raise RefusedError(400, "witnesses", message)
         chain = [statement, *self._predecessors(connection, terms.supersedes)]
+        # whoever is in a proposed version may read the ones before
+        if terms.supersedes is not None and not is_member(connection, terms.supersedes, statement.by):
+            raise RefusedError(403, "not-yours", "a new version is proposed by a party of the version before")
         connection.execute(
             insert(tables.agreements).values(
                 id=statement.id,
