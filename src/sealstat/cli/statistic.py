@@ -56,13 +56,17 @@ def run(
         if not separator:
             raise typer.BadParameter(f"expected TABLE=FILE, got {pair!r}")
         inputs[table] = Path(file)
-    tables, rejects = compute(name, inputs, read_parameters(parameters), period=period)
+    tables, tallies = compute(name, inputs, read_parameters(parameters), period=period)
     write(tables, out)
     note("IN THE CLEAR: no protection was applied, and no rule of release")
     if json:
-        show_json({"out": str(out), "tables": sorted(tables), "rejects": rejects})
+        rejects = {role: tally.rejects for role, tally in tallies.items()}
+        rounded = {role: tally.rounded for role, tally in tallies.items()}
+        show_json({"out": str(out), "tables": sorted(tables), "rejects": rejects, "rounded": rounded})
         return
-    for table, counts in rejects.items():
-        if counts:
-            print(f"{table}: rejected {', '.join(f'{rows:,} {reason}' for reason, rows in sorted(counts.items()))}")
+    for role, tally in tallies.items():
+        if tally.rejects:
+            print(f"{role}: rejected {', '.join(f'{n:,} {reason}' for reason, n in sorted(tally.rejects.items()))}")
+        if tally.rounded:
+            print(f"{role}: {tally.rounded:,} numbers were rounded to the resolution")
     print(f"{', '.join(sorted(tables))}: written to {out}")

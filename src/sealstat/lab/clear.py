@@ -36,8 +36,8 @@ class ClearError(Exception):
 
 def compute(
     name: str, inputs: Mapping[str, Path], parameters: Mapping[str, Any], *, period: str | None
-) -> tuple[dict[str, pa.Table], dict[str, dict[str, int]]]:
-    """The statistic's tables without any rule of release, and rejects by input and reason.
+) -> tuple[dict[str, pa.Table], dict[str, Tally]]:
+    """The statistic's tables without any rule of release, and what became of each input's rows.
 
     Raises:
         ClearError: unknown statistic or input, or parameters that do not fit.
@@ -59,13 +59,12 @@ def compute(
         raise ClearError(f"{name} is over a period: give it with --period, like 2026-10")
     typed = statistic.parameters.model_validate(dict(parameters))
     connection = duckdb.connect()
-    tables, rejects = {}, {}
+    tallies = {role: Tally() for role in inputs}
     with tempfile.TemporaryDirectory(prefix="sealstat-clear-") as folder:
         for role, file in inputs.items():
-            tally = Tally()
             try:
                 read = _read_days if schemas.get(statistic.inputs[role]).file_a_day else _read
-                arrow, batches = read(file, statistic, role, typed, period, Path(folder) / f"{role}.csv", tally)
+                arrow, batches = read(file, statistic, role, typed, period, Path(folder) / f"{role}.csv", tallies[role])
                 kept = _Kept(batches)
                 connection.register("incoming", pa.RecordBatchReader.from_batches(arrow, kept.batches()))
                 connection.execute(f'CREATE TEMP TABLE "input_{role}" AS SELECT * FROM incoming')  # noqa: S608
@@ -74,10 +73,9 @@ def compute(
                 raise ClearError(f"input {role}: {reason or 'the file could not be read to its end'}") from error
             finally:
                 connection.unregister("incoming")
-            rejects[role] = dict(tally.rejects)
         backend = ibis.duckdb.from_connection(connection)
         tables = {role: backend.table(f"input_{role}") for role in inputs}
-        return statistic.compute(backend, tables, typed), rejects
+        return statistic.compute(backend, tables, typed), tallies
 
 
 def _read(

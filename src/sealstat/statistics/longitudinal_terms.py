@@ -98,14 +98,22 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    psi: Amount = Field("10", description="least presence of a usual tile, summed over all days; unit of v0; above 0")
-    phi: Share = Field("0.5", description="least share v_i / v0 for a sub-period to count; ratio")
+    psi: Amount = Field(
+        "10",
+        description="least presence of a usual tile, summed over all days, each rounded to the resolution; unit of v0; "
+        "above 0",
+    )
+    phi: Share = Field(
+        "0.5", description="least share v_i / v0 for a sub-period to count, both of rounded presence; ratio"
+    )
     xi: Amount = Field("1", description="least value that is told: lower cells become 0; users (weighted)")
     calibrate: Flag = Field(False, description="whether users are also weighted by the census of their top tile")
     small_count: Whole = Field(10, ge=0, le=1_000, description="weight 1 below this many residents and users; persons")
     clamp_low: Share = Field("0.2", description="least weight; residents per user")
     clamp_high: Share = Field("10", description="highest weight; residents per user")
-    resolution_bits: Whole = Field(10, ge=0, le=16, description="presence is rounded to 2^-this; bits")
+    resolution_bits: Whole = Field(
+        10, ge=0, le=16, description="presence is rounded to 2^-this, to no less where it is above 0; bits"
+    )
     tile_e_min: Whole = Field(0, ge=0, le=TILE_MAX, description="least easting that is delivered; km")
     tile_e_max: Whole = Field(TILE_MAX, ge=0, le=TILE_MAX, description="greatest easting that is delivered; km")
     tile_n_min: Whole = Field(0, ge=0, le=TILE_MAX, description="least northing that is delivered; km")

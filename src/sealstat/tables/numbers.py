@@ -2,7 +2,7 @@
 
 Text is read by our own rules, not by what an engine lets pass as a number: digits, a point, an exponent, a sign. A
 decimal becomes the nearest float64 and that is rounded half-even to whole units, which are powers of two: of these two
-roundings the first is far below the second.
+roundings the first is far below the second. A weight above 0 is at least one unit: who was there has not been nowhere.
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ def _fixed_point(column: Column, values: Any, scale: Scale) -> tuple[Any, Flags,
     with np.errstate(over="ignore"):
         exact = numbers * 2.0 ** (scale.resolution_bits if weight else RESIDENTS_BITS)
     units = np.rint(exact)
+    if weight:
+        units = np.where((exact > 0) & (units == 0), 1, units)
     good &= (numbers >= 0) & (units <= _bounds(column, scale)[1])
     kind: Any = pa.uint32() if weight else pa.int64()
     whole = np.where(good, units, 0).astype(np.int64)

@@ -85,9 +85,9 @@ def check_case(case: Path, found: dict[str, pa.Table]) -> None:
 
 
 def test_the_oracle_cases_are_reproduced(case):
-    found, rejects = clear.compute("longitudinal", inputs(case), parameters_of(case), period=None)
+    found, read = clear.compute("longitudinal", inputs(case), parameters_of(case), period=None)
     check_case(case, found)
-    assert set(rejects["days"]) <= {"weight_day", "weight_sub1", "weight_sub2", "weight_sub3", "empty"}
+    assert set(read["days"].rejects) <= {"weight_day", "weight_sub1", "weight_sub2", "weight_sub3", "empty"}
     assert {name: table.schema for name, table in found.items()} == {n: t.schema for n, t in OUTPUTS.items()}
 
 
@@ -321,10 +321,10 @@ def folder(tmp_path):
 def test_no_census_is_needed_without_calibration(folder):
     given = inputs(folder)
     del given["census"]
-    found, rejects = clear.compute("longitudinal", given, {"psi": "2"}, period=None)
+    found, read = clear.compute("longitudinal", given, {"psi": "2"}, period=None)
     assert found["fingerprint"].num_rows == 1
     assert len(found["calibrated_fingerprint"]) == 0
-    assert rejects == {"days": {}, "reference_areas": {}}
+    assert {role: tally.rejects for role, tally in read.items()} == {"days": {}, "reference_areas": {}}
     with pytest.raises(clear.ClearError, match="census"):
         clear.compute("longitudinal", given, {"psi": "2", "calibrate": True}, period=None)
 

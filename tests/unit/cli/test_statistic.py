@@ -1,0 +1,38 @@
+"""`sealstat statistic` over small files: what it computes, and what it says of the rows it read."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sealstat.cli.statistic import app
+
+HEADER = "user_id,tile_e,tile_n,weight_day,weight_sub1,weight_sub2,weight_sub3\n"
+USER = "0123456789abcdef01234567"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "day-2026-10-01.csv").write_text(HEADER + f"{USER},1,1,0.3,0,0,0\n{USER},1,1,-1,0,0,0\n")
+    (tmp_path / "areas.csv").write_text("area_id,tile_e,tile_n\n0,2,2\n")
+    (tmp_path / "parameters.json").write_text('{"psi": 0.2}')
+    return tmp_path
+
+
+def run(folder: Path, *more: str) -> str:
+    given = ["--input", f"days={folder}", "--input", f"reference_areas={folder / 'areas.csv'}"]
+    settings = ["--parameters", str(folder / "parameters.json"), "--out", str(folder / "out")]
+    return CliRunner().invoke(app, ["run", "longitudinal", *given, *settings, *more], catch_exceptions=False).stdout
+
+
+def test_rejected_and_rounded_are_counted_aloud(folder: Path) -> None:
+    shown = run(folder)
+    assert "days: rejected 1 weight_day\n" in shown
+    assert "days: 1 numbers were rounded to the resolution\n" in shown
+
+
+def test_rejected_and_rounded_are_counted_for_programs(folder: Path) -> None:
+    shown = json.loads(run(folder, "--json"))
+    assert shown["rejects"] == {"days": {"weight_day": 1}, "reference_areas": {}}
+    assert shown["rounded"] == {"days": 1, "reference_areas": 0}
