@@ -37,8 +37,8 @@ class Scale:
     """What an agreement says of numbers, by a task's parameters.
 
     ``resolution_bits``: a weight is a whole number of 2^-this. ``tile_e``, ``tile_n``: the least and greatest easting
-    and northing in km. ``plain_ids``: whether a pseudonym may also be the identifier itself, 24 hexadecimal digits:
-    only for one's own data in the clear.
+    and northing in km. ``plain_ids``: whether in the place of a pseudonym stands the identifier itself, 24 hexadecimal
+    digits: only for one's own data in the clear.
     """
 
     resolution_bits: int = 10
@@ -94,13 +94,10 @@ def _fixed_point(column: Column, values: Any, scale: Scale) -> tuple[Any, Flags,
 
 def _pseudonyms(values: Any, scale: Scale) -> tuple[Any, Flags]:
     """Hexadecimal digits as bytes; a plain identifier is followed by zeros."""
-    text = values
-    if scale.plain_ids:
-        plain = _flags(pc.match_substring_regex(text, rf"^[0-9a-fA-F]{{{2 * PLAIN_ID_BYTES}}}$"))
-        padded = pc.binary_join_element_wise(text, "00" * (PSEUDONYM_BYTES - PLAIN_ID_BYTES), "")
-        text = pc.if_else(pa.array(plain), padded, text)
-    good = _flags(pc.match_substring_regex(text, rf"^[0-9a-fA-F]{{{2 * PSEUDONYM_BYTES}}}$"))
-    filled: Any = pc.if_else(pa.array(good), text, "00" * PSEUDONYM_BYTES)
+    size = PLAIN_ID_BYTES if scale.plain_ids else PSEUDONYM_BYTES
+    good = _flags(pc.match_substring_regex(values, rf"^[0-9a-fA-F]{{{2 * size}}}$"))
+    padded = pc.binary_join_element_wise(values, "00" * (PSEUDONYM_BYTES - size), "")
+    filled: Any = pc.if_else(pa.array(good), padded, "00" * PSEUDONYM_BYTES)
     digits = bytes.fromhex("".join(filled.to_pylist()))
     buffers: Any = [None, pa.py_buffer(digits)]
     return pa.Array.from_buffers(pa.binary(PSEUDONYM_BYTES), len(values), buffers), good

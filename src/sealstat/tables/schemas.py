@@ -112,7 +112,11 @@ _WEIGHT_RULE = f"a decimal of at least 0 and, in units of the agreement's resolu
 _PRESENCE = TableSchema(
     name="presence",
     columns=(
-        Column(name="user_id", kind="pseudonym", rule="a period's pseudonym: 32 hexadecimal digits"),
+        Column(
+            name="user_id",
+            kind="pseudonym",
+            rule="a period's pseudonym: 32 hexadecimal digits (in the clear the inner code: 24)",
+        ),
         *_TILE,
         *(
             Column(name=name, kind="weight", rule=_WEIGHT_RULE)
