@@ -197,8 +197,10 @@ def open_file(path: Path) -> BinaryIO:
 def _raw(file: BinaryIO, size: int, schema: TableSchema) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
     """Batches of text columns, each with the lines beside it that do not split into the columns.
 
-    What a file is, its first bytes say: the name may say anything.
+    What a file is, its first bytes say: the name may say anything. Without a byte it is a day on which nobody was seen.
     """
+    if schema.file_a_day and not size:
+        return iter(())
     start = head(file)
     if start.startswith(b"PAR1"):
         return ((batch, []) for batch in parquet_batches(file, size, schema))

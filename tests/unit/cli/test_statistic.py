@@ -26,13 +26,17 @@ def run(folder: Path, *more: str) -> str:
     return CliRunner().invoke(app, ["run", "longitudinal", *given, *settings, *more], catch_exceptions=False).stdout
 
 
-def test_rejected_and_rounded_are_counted_aloud(folder: Path) -> None:
+def test_what_was_read_is_said(folder: Path) -> None:
+    for day in ("2026-09-30", "2026-10-31"):
+        (folder / f"day-{day}.csv").write_text("")
     shown = run(folder)
+    assert "days: 3 days read: 2026-09-30 to 2026-10-01, 2026-10-31\n" in shown
     assert "days: rejected 1 weight_day\n" in shown
     assert "days: 1 numbers were rounded to the resolution\n" in shown
 
 
-def test_rejected_and_rounded_are_counted_for_programs(folder: Path) -> None:
+def test_what_was_read_is_said_to_programs(folder: Path) -> None:
     shown = json.loads(run(folder, "--json"))
     assert shown["rejects"] == {"days": {"weight_day": 1}, "reference_areas": {}}
+    assert shown["days"] == {"days": ["2026-10-01"]}
     assert shown["rounded"] == {"days": 1, "reference_areas": 0}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -339,10 +340,14 @@ def test_a_decimal_in_a_parameters_file_stays_exact(folder):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("day-2026-10-03.csv", "", "day-2026-10-03.csv: the file is empty"),
         ("day-2026-10-03.csv", "id,tile_e\n", "expected the columns"),
-        ("day-2026-02-30.csv", HEADER, "names no day"),
-        ("day-2026-10-03.parquet", HEADER, "are of one day"),
+        ("day-2026-02-30.csv", HEADER, "day-2026-02-30.csv names no day: call it like day-2026-10-31.csv"),
+        ("day-2932897.csv", HEADER, "day-2932897.csv names no day"),
+        ("day-9999999999.csv", HEADER, "names no day"),
+        ("DAY-2026-10-04.csv", HEADER, "names no day"),
+        ("day-2026-10-04-updates.CSV", HEADER, "names no day"),
+        ("day_2026-10-04.parquet", HEADER, "names no day"),
+        ("day-2026-10-03.Parquet", HEADER, "are of one day"),
         ("reference_areas.csv", "area_id,tile_e,tile_n\n0,1,1\n2,1,1\n", "without a gap"),
         ("reference_areas.csv", "area_id,tile_e,tile_n\n1,1,1\n", "without a gap"),
         ("reference_areas.csv", "area_id,tile_e,tile_n\n128,1,1\n", "0 to 127"),
@@ -357,6 +362,13 @@ def test_a_bad_file_is_refused_whole_before_anything_is_computed(folder, name, c
     (folder / name).write_text(content)
     with pytest.raises(clear.ClearError, match=sentence):
         clear.compute("longitudinal", inputs(folder), {"calibrate": True}, period=None)
+
+
+def test_a_day_without_a_byte_is_a_day_on_which_nobody_was_seen(folder):
+    (folder / "day-2932896.CSV").write_text("")  # the last day that there is
+    found, read = clear.compute("longitudinal", inputs(folder), {"psi": "2", "calibrate": True}, period=None)
+    assert read["days"].days == [date(2026, 10, 1), date(2026, 10, 2), date(2026, 10, 3), date.max]
+    assert found["fingerprint"].num_rows == 1
 
 
 def test_no_day_files_are_refused(tmp_path, folder):
