@@ -10,6 +10,11 @@ def described(found: dict[str, Any]) -> str:
     """A statistic's own description, with units."""
     lines = [f"{found['name']}, version {found['version']}: {found['title']}", "", "inputs (name: table schema)"]
     lines += [f"  {name}: {schema}" for name, schema in found["inputs"].items()]
+    for name, schema in found["schemas"].items():
+        fate = "refuses the file" if schema["whole"] else "is dropped and counted"
+        lines += ["", f"schema {name}: a row {fate} unless every column is"]
+        lines += [f"  {column['name']}: {column['rule']}" for column in schema["columns"]]
+        lines.append(f"  and the row has: {'; '.join(schema['rows'].values())}")
     lines += ["", "parameters"]
     for name, field in found["parameters"].get("properties", {}).items():
         text = field.get("description") or field.get("title", "")

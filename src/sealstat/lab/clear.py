@@ -23,6 +23,7 @@ from sealstat.tables import schemas
 from sealstat.tables.errors import BadFile
 from sealstat.tables.pseudonyms import pseudonymise
 from sealstat.tables.reading import Tally, prepare
+from sealstat.tables.schemas import TableSchema
 
 # In the clear a pseudonym hides nothing from whoever holds the file: this key only gives rows their delivered form.
 _KEY = bytes(32)
@@ -82,9 +83,18 @@ def compute(
                 raise ClearError(f"input {role}: {reason or 'the file could not be read to its end'}") from error
             finally:
                 connection.unregister("incoming")
+            _refuse_all_bad(role, schemas.get(statistic.inputs[role]), found[role])
         backend = ibis.duckdb.from_connection(connection)
         tables = {role: backend.table(f"input_{role}") for role in inputs}
         return statistic.compute(backend, tables, typed), found
+
+
+def _refuse_all_bad(role: str, schema: TableSchema, found: Read) -> None:
+    if found.rejected and not found.rows:
+        why = "; ".join(
+            f"{n:,} {reason} (expected {schema.rule(reason)})" for reason, n in sorted(found.rejects.items())
+        )
+        raise ClearError(f"input {role}: all of its {found.rejected:,} rows are bad: {why}")
 
 
 def _read(
@@ -169,7 +179,7 @@ def read_parameters(file: Path) -> dict[str, Any]:
     try:
         if file.suffix == ".json":
             # a decimal stays the text that it is written as: parameters are exact
-            value = json.loads(file.read_text(encoding="utf-8"), parse_float=str)
+            value = json.loads(file.read_text(encoding="utf-8"), parse_float=str, object_pairs_hook=_each_once)
         else:
             from sealstat.agreement.draft import load_parameters
 
@@ -179,6 +189,13 @@ def read_parameters(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ClearError(f"{file} does not hold named parameters")
     return value
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)} stands there twice: which of the values is meant?")
+    return dict(pairs)
 
 
 def write(tables: Mapping[str, pa.Table], out: Path) -> None:

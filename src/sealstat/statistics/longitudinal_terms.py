@@ -73,13 +73,25 @@ HALF_BITS = 22
 # --- parameters --------------------------------------------------------------------------------------------------
 
 
-def _as_text(value: Any) -> Any:
-    """A whole number may be written as one."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+_SHARE, _AMOUNT = r"^(0|[1-9][0-9]{0,2})(\.[0-9]{1,6})?$", r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,6})?$"
 
 
-Share = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^(0|[1-9][0-9]{0,2})(\.[0-9]{1,6})?$")]
-Amount = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,6})?$")]
+def _decimal(pattern: str, below: str) -> BeforeValidator:
+    """An exact decimal as text; a whole number may be written as one."""
+
+    def read(value: Any) -> str:
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(text, str) or not re.fullmatch(pattern, text):
+            raise ValueError(
+                f"expected a decimal from 0 to below {below}, like 0.5, with at most 6 digits after the point"
+            )
+        return text
+
+    return BeforeValidator(read)
+
+
+Share = Annotated[str, _decimal(_SHARE, "1,000"), Field(pattern=_SHARE)]
+Amount = Annotated[str, _decimal(_AMOUNT, "10,000,000"), Field(pattern=_AMOUNT)]
 
 
 def _number(value: object) -> object:

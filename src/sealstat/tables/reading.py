@@ -156,7 +156,7 @@ def prepare(
                 found.append(batch)
             if tally.rejected:
                 reason = min(tally.rejects, key=schema.reasons.index)
-                rule = {column.name: column.rule for column in schema.columns}.get(reason, "one value for each")
+                rule = schema.rule(reason)
                 raise BadFile(f"{tally.rejected} rows are bad, and no row can be left out: {reason} must be {rule}")
             check_whole(pa.Table.from_batches(found, schema.delivered), schema, BadFile)
         except BadFile:

@@ -64,6 +64,15 @@ class TableSchema:
         kinds = {column.kind for column in self.columns}
         return ("columns", *self.names, *(reason for reason, kind in more if kind in kinds))
 
+    def rule(self, reason: str) -> str:
+        """What a row that was dropped for this reason should have, for a person."""
+        of_rows = {
+            "columns": "one value for each column",
+            "period": "a day of the period",
+            "empty": "at least one weight above 0",
+        }
+        return {column.name: column.rule for column in self.columns}.get(reason) or of_rows[reason]
+
 
 PSEUDONYM_BYTES = 16
 

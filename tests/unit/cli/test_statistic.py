@@ -26,6 +26,14 @@ def run(folder: Path, *more: str) -> str:
     return CliRunner().invoke(app, ["run", "longitudinal", *given, *settings, *more], catch_exceptions=False).stdout
 
 
+def test_the_description_says_what_a_file_must_hold() -> None:
+    shown = CliRunner().invoke(app, ["describe", "longitudinal"]).stdout
+    assert "schema presence: a row is dropped and counted unless every column is\n" in shown
+    assert "  tile_e: a whole number of km inside the agreement's rectangle\n" in shown
+    assert "  and the row has: one value for each column; at least one weight above 0\n" in shown
+    assert "schema census: a row refuses the file unless every column is\n" in shown
+
+
 def test_what_was_read_is_said(folder: Path) -> None:
     for day in ("2026-09-30", "2026-10-31"):
         (folder / f"day-{day}.csv").write_text("")

@@ -294,6 +294,23 @@ def test_parameters_that_make_no_sense_are_refused(changed):
     assert longitudinal.STATISTIC.parameter_problems(changed)
 
 
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (
+            {"psi": "1e3"},
+            "psi: expected a decimal from 0 to below 10,000,000, like 0.5, with at most 6 digits after the point",
+        ),
+        ({"phi": True}, "phi: expected a decimal from 0 to below 1,000, like 0.5"),
+        ({"sigma": "1"}, "sigma: there is no such parameter: expected some of psi, phi, xi, calibrate"),
+    ],
+    ids=str,
+)
+def test_a_bad_parameter_is_told_in_plain_words(changed, sentence):
+    (found,) = longitudinal.STATISTIC.parameter_problems(changed)
+    assert found.startswith(sentence)
+
+
 def test_thresholds_are_exact():
     """7/10 passes phi = 0.7, which single precision does not see (longitudinal.md, section 9)."""
     rows = [(0, USERS[0], (1, 1), (10, 7, 6, 0))]
@@ -335,6 +352,24 @@ def test_a_decimal_in_a_parameters_file_stays_exact(folder):
     read = clear.read_parameters(folder / "parameters.json")
     assert read["psi"] == "0.3"
     clear.compute("longitudinal", inputs(folder), read, period=None)
+
+
+@pytest.mark.parametrize("text", ['{"psi": 1, "psi": 2}', '{"psi": 1, "more": {"a": 1, "a": 1}}'])
+def test_a_parameter_that_stands_there_twice_is_refused(folder, text):
+    (folder / "parameters.json").write_text(text)
+    with pytest.raises(clear.ClearError, match=r"(psi|a) stands there twice"):
+        clear.read_parameters(folder / "parameters.json")
+
+
+def test_an_input_of_bad_rows_alone_is_refused_with_the_reasons(folder):
+    for day in ("01", "02"):
+        (folder / f"day-2026-10-{day}.csv").write_text(HEADER + f"secret,1,1,1,0,0,0\n{USERS[0]},1,1,0,0,0,0\n")
+    with pytest.raises(clear.ClearError) as error:
+        clear.compute("longitudinal", inputs(folder), {"psi": "2", "calibrate": True}, period=None)
+    assert str(error.value) == (
+        "input days: all of its 4 rows are bad: 2 empty (expected at least one weight above 0); "
+        "2 user_id (expected a period's pseudonym: 32 hexadecimal digits (in the clear the inner code: 24))"
+    )
 
 
 @pytest.mark.parametrize(
