@@ -1,12 +1,15 @@
 """`sealstat statistic` over small files: what it computes, and what it says of the rows it read."""
 
 import json
+import shlex
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
 from sealstat.cli.statistic import app
+from sealstat.cli.synthetic import app as synthetic
 
 HEADER = "user_id,tile_e,tile_n,weight_day,weight_sub1,weight_sub2,weight_sub3\n"
 USER = "0123456789abcdef01234567"
@@ -48,3 +51,19 @@ def test_what_was_read_is_said_to_programs(folder: Path) -> None:
     assert shown["rejects"] == {"days": {"weight_day": 1}, "reference_areas": {}}
     assert shown["days"] == {"days": ["2026-10-01"]}
     assert shown["rounded"] == {"days": 1, "reference_areas": 0}
+
+
+@pytest.mark.parametrize(("days", "nomads"), [(1, False), (10, True)])
+def test_the_statistic_runs_over_a_made_up_population_by_the_command_that_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, nomads: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = ["population", "--subscribers", "500", "--days", str(days), "--out", "made up"]
+    shown = CliRunner().invoke(synthetic, made, catch_exceptions=False).stdout.splitlines()[-1]
+    program, command, *words = shlex.split(shown)
+    assert (program, command) == ("sealstat", "statistic")
+    read = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout)
+    assert set(map(str, read["rejects"].values())) == {"{}"}
+    (totals,) = pyarrow.parquet.read_table(tmp_path / "clear" / "statistics.parquet").to_pylist()
+    assert totals["observed_total_users"] > 5 * totals["highly_nomadic_users"]
+    assert (totals["highly_nomadic_users"] > 0) == nomads
