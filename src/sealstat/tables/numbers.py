@@ -28,7 +28,7 @@ from sealstat.tables.schemas import (
 pc: Any = pyarrow.compute  # its stubs know fewer argument types than its functions
 Flags = npt.NDArray[np.bool_]
 
-_DECIMAL = r"^[+-]?[0-9]{1,20}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,3})?$"
+_DECIMAL = r"^[+-]?([0-9]{1,20}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?$"
 _WHOLE = r"^[0-9]{1,5}$"
 
 

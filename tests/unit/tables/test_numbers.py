@@ -49,6 +49,8 @@ def with_(place, value):
         (with_(3, "1e999"), "weight_day"),
         (with_(3, "1,5"), "weight_day"),
         (with_(3, " 1"), "weight_day"),
+        (with_(3, "."), "weight_day"),
+        (with_(3, ".e1"), "weight_day"),
         (with_(3, "0x10"), "weight_day"),
         (with_(4, str(MAX_WEIGHT / 1024 + 1)), "weight_sub1"),
         (with_(5, None), "weight_sub2"),
@@ -71,6 +73,11 @@ def test_good_presence_is_delivered_in_fixed_point():
         [bytes.fromhex(ID), 4000, 3000, 1024, 512, 0, 0],
         [bytes.fromhex(ID), 0, 65535, 0, 10, 15 * 1024, 2],
     ]
+
+
+def test_a_decimal_may_begin_or_end_with_its_point():
+    checked = check(PRESENCE, (ID, "1", "1", ".5", "+.25", "1.", ".5e1"))
+    assert [list(row.values())[3:] for row in checked.good.to_pylist()] == [[512, 256, 1024, 5 * 1024]]
 
 
 def test_a_weight_above_nothing_is_at_least_one_unit():
