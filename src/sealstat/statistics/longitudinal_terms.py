@@ -7,23 +7,18 @@ units of 2^-40, residents in units of 2^-32; thresholds are decimals, written as
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sealstat.statistics.tables import Column, OutputTable, Part, PartGroup, by_name
-from sealstat.tables.schemas import MAX_DAYS, MAX_WEIGHT, PLAIN_ID_BYTES
+from sealstat.tables.schemas import MAX_DAYS, MAX_WEIGHT
 
 # --- rows --------------------------------------------------------------------------------------------------------
-
-ID_BYTES = PLAIN_ID_BYTES
-"""Bytes of a user's inner identifier: what a period pseudonym opens to, in every period the same."""
 
 VALUES = ("v0", "v1", "v2", "v3")
 """Presence in the whole day and in its three sub-periods, in units of 2^-resolution_bits."""
@@ -42,19 +37,16 @@ STATE: pa.Schema = DAY
 """A row of the state S: the sums of a user's days on one tile, each (user, tile) once, sorted by (hi, lo)."""
 
 
-def day_rows(identifiers: npt.NDArray[np.uint8], tile_e: Any, tile_n: Any, values: Sequence[Any]) -> pa.RecordBatch:
-    """Rows of ``DAY`` from opened pseudonyms.
+def day_rows(delivered: pa.RecordBatch, high: Any, low: Any) -> pa.RecordBatch:
+    """Rows of ``DAY`` from a delivered batch and its opened pseudonyms.
 
     Args:
-        identifiers: (n, 12) bytes; ``tile_e``, ``tile_n``: (n,) numbers; ``values``: v0 to v3, (n,) each, in units.
+        high, low: (n,), uint64 and uint32: the first 8 and the last 4 bytes of each identifier.
     """
-    hi = np.ascontiguousarray(identifiers[:, :8]).view(">u8").ravel().astype(np.uint64)
-    rest = np.ascontiguousarray(identifiers[:, 8:]).view(">u4").ravel().astype(np.uint64)
-    tile = np.asarray(tile_e).astype(np.uint64) << np.uint64(16) | np.asarray(tile_n).astype(np.uint64)
-    columns = [hi, rest << np.uint64(32) | tile, *values]
-    return pa.RecordBatch.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, DAY, strict=True)], schema=DAY
-    )
+    east, north = (delivered.column(name).to_numpy().astype(np.uint64) for name in ("tile_e", "tile_n"))
+    lo = low.astype(np.uint64) << np.uint64(32) | east << np.uint64(16) | north
+    columns = [pa.array(high), pa.array(lo), *(delivered.column(name) for name in VALUES)]
+    return pa.RecordBatch.from_arrays(columns, schema=DAY)
 
 
 # --- limits ------------------------------------------------------------------------------------------------------

@@ -263,8 +263,10 @@ def _parameters(country: Country, days: int) -> dict[str, Any]:
         "psi": f"{days / 5:.1f}",
         "phi": "0.5",
         "calibrate": True,
-        "tile_e_min": int(east[0]), "tile_e_max": int(east[1]),
-        "tile_n_min": int(north[0]), "tile_n_max": int(north[1]),
+        "tile_e_min": int(east[0]),
+        "tile_e_max": int(east[1]),
+        "tile_n_min": int(north[0]),
+        "tile_n_max": int(north[1]),
     }
 
 

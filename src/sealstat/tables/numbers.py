@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute
 
 from sealstat.tables.schemas import (
+    INNER_BYTES,
     MAX_AREAS,
     MAX_RESIDENTS,
     MAX_WEIGHT,
-    PLAIN_ID_BYTES,
     PSEUDONYM_BYTES,
     RESIDENTS_BITS,
     Column,
@@ -94,7 +94,7 @@ def _fixed_point(column: Column, values: Any, scale: Scale) -> tuple[Any, Flags,
 
 def _pseudonyms(values: Any, scale: Scale) -> tuple[Any, Flags]:
     """Hexadecimal digits as bytes; a plain identifier is followed by zeros."""
-    size = PLAIN_ID_BYTES if scale.plain_ids else PSEUDONYM_BYTES
+    size = INNER_BYTES if scale.plain_ids else PSEUDONYM_BYTES
     good = _flags(pc.match_substring_regex(values, rf"^[0-9a-fA-F]{{{2 * size}}}$"))
     padded = pc.binary_join_element_wise(values, "00" * (PSEUDONYM_BYTES - size), "")
     filled: Any = pc.if_else(pa.array(good), padded, "00" * PSEUDONYM_BYTES)

@@ -75,6 +75,8 @@ class TableSchema:
 
 
 PSEUDONYM_BYTES = 16
+INNER_BYTES = 12
+"""Bytes of an inner id: what a period pseudonym opens to, and what stands for a user in the clear."""
 
 MAX_FILE_ROWS = 1_000_000_000
 """Most rows in a file that is delivered, so that a small file cannot claim work for years."""
@@ -107,9 +109,6 @@ MAX_WEIGHT = (2**32 - 1) // MAX_DAYS
 RESIDENTS_BITS = 32
 MAX_RESIDENTS = 10_000_000
 """Most residents of one square kilometre: about a hundred times the densest in the world."""
-
-PLAIN_ID_BYTES = 12
-"""Bytes of a user's identifier in the clear: what a period pseudonym opens to."""
 
 _TILE_RULE = "a whole number of km inside the agreement's rectangle"
 _TILE = (

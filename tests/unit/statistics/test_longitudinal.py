@@ -25,7 +25,8 @@ from sealstat.release import rules
 from sealstat.statistics import longitudinal
 from sealstat.statistics.longitudinal_state import added, merged, summed
 from sealstat.statistics.longitudinal_tables import Areas, Census, weight
-from sealstat.statistics.longitudinal_terms import DAY, OUTPUTS, Parameters, day_rows
+from sealstat.statistics.longitudinal_terms import DAY, OUTPUTS, Parameters
+from sealstat.tables import schemas
 
 CASES = ["case-01-clean", "case-02-enclave-defaults", "case-03-dirty", "case-04-ties"]
 ORACLE = {
@@ -37,6 +38,7 @@ ORACLE = {
     "statistics": "statistics",
 }
 DIMENSIONS = ("reference_area", "tile_e", "tile_n")
+PRESENCE = schemas.get("presence").delivered
 
 
 # --- the oracle --------------------------------------------------------------------------------------------------
@@ -133,9 +135,11 @@ def census_of(census: dict[Any, Fraction]) -> Census:
 
 
 def rows_of(rows: Any) -> pa.Table:
-    users = np.array([list(bytes.fromhex(user)) for _, user, _, _ in rows], np.uint8).reshape(-1, 12)
-    values = [np.array([v[i] for *_, v in rows], np.uint32) for i in range(4)]
-    batch = day_rows(users, [e for _, _, (e, _), _ in rows], [n for _, _, (_, n), _ in rows], values)
+    delivered = [
+        dict(zip(PRESENCE.names, (bytes.fromhex(user) + bytes(4), *tile, *values), strict=True))
+        for _, user, tile, values in rows
+    ]
+    batch = longitudinal.in_the_clear(pa.RecordBatch.from_pylist(delivered, PRESENCE), 0).drop_columns("day")
     return pa.Table.from_batches([batch]).append_column("day", pa.array([day for day, *_ in rows], pa.int32()))
 
 
