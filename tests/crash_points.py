@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from daysplay import FIRST, HOLDERS, KEYS, Play, await_, days_play, kill_children
+from daysplay import FIRST, HOLDERS, KEYS, Play, days_play, kill_children
+from enclaves import await_
 from sealstat.agreement.replay import View
 from sealstat.lab.case03 import TASK
 from sealstat.party import runs

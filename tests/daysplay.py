@@ -5,17 +5,13 @@ import csv
 import json
 import os
 import re
-import secrets
 import signal
-import sqlite3
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from enclaves import await_, enclave
 from lying import LyingHost
 from sealstat.agreement.replay import View
-from sealstat.host.launcher import instance_command
 from sealstat.lab import case03
 from sealstat.lab.case03 import PURPOSE, TASK
 from sealstat.lab.stage import Stage, free_port
@@ -144,33 +140,9 @@ class Play:
 
     # -- enclaves by hand ----------------------------------------------------------------------------------------
 
-    @contextmanager
-    def instance(self, run: str, name: str) -> Iterator["subprocess.Popen[str]"]:
+    def instance(self, run: str, name: str) -> AbstractContextManager["subprocess.Popen[str]"]:
         """An enclave of the agreed code, started by the host's house when it likes."""
-        command = instance_command(
-            attester="simulated", simulated_root=self.stage.folder / "enclave" / "simulated.root"
-        )
-        launch = {"host": self.stage.url, "agreement": self.agreement, "request": run, "door": self._door(run)}
-        with (self.stage.folder / "logs" / f"{name}.log").open("w") as log:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True)
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(launch) + "\n")
-        process.stdin.close()
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait(10)
-
-    def _door(self, run: str) -> str:
-        """A token for an instance, as the host's house makes as many as it likes."""
-        door, now = secrets.token_urlsafe(32), time.time()
-        with closing(sqlite3.connect(self.stage.home("host") / "host.db", timeout=10, isolation_level=None)) as db:
-            db.execute(
-                "INSERT INTO launches (door, agreement, request, started, lease_until) VALUES (?, ?, ?, ?, ?)",
-                (sha256(door.encode()).hexdigest(), self.agreement, run, now, now + 600),
-            )
-        return door
+        return enclave(self.stage, self.agreement, run, name)
 
     @contextmanager
     def by_hand(self) -> Iterator[None]:
@@ -247,13 +219,6 @@ def _with_imsis(file: Path, out: Path) -> None:
         writer = csv.writer(target)
         writer.writerow(["imsi", *next(given)[1:]])
         writer.writerows([imsi(row[0]), *row[1:]] for row in given)
-
-
-def await_(condition: Callable[[], object], *, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)
 
 
 def kill_children(process: "subprocess.Popen[bytes]") -> int:

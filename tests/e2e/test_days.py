@@ -15,7 +15,8 @@ import pytest
 
 import crash_points
 from canaries import canary_forms
-from daysplay import BLOBS, HOLDERS, Play, await_, days_play
+from daysplay import BLOBS, HOLDERS, Play, days_play
+from enclaves import await_
 from lying import Answer, Call, Held, Truth, always
 from sealstat.agreement import contexts
 from sealstat.agreement.replay import Entry, Instance

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import sealstat
+from enclaves import await_
 from sealstat.evidence.attester import create_simulated_root
 from sealstat.host.launcher import Launcher, instance_command
 from sealstat.lab import demo
@@ -60,13 +61,6 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         for party in stage.parties:
             stage.start_agent(party)
         yield Played(stage, demo.agree(stage, release_delay=f"{DELAY_S}s"))
-
-
-def await_(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.3)
 
 
 @contextmanager

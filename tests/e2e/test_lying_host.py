@@ -8,22 +8,20 @@ import json
 import os
 import re
 import resource
-import secrets
 import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
 import pytest
 
+from enclaves import await_, door, enclave
 from lying import Answer, Call, Fork, Held, LyingHost, Truth, always
 from sealstat.agreement import contexts
 from sealstat.agreement.replay import View
@@ -32,7 +30,6 @@ from sealstat.crypto.identity import Opener, Signer
 from sealstat.crypto.sealing import seal
 from sealstat.crypto.statement import sign
 from sealstat.host import setup
-from sealstat.host.launcher import instance_command
 from sealstat.lab import demo
 from sealstat.lab.stage import Stage, free_port
 from sealstat.party import linkage, runs
@@ -104,33 +101,9 @@ class Play:
         """Wait until both owners and the third holder have answered a run."""
         await_(lambda: sum(each.body.request == run for each in self.view().challenges.values()) == 3)
 
-    def door(self, run: str) -> str:
-        """A token for an instance, as the host's house makes as many as it likes."""
-        door, now = secrets.token_urlsafe(32), time.time()
-        with closing(sqlite3.connect(self.stage.home("host") / "host.db", timeout=10, isolation_level=None)) as db:
-            db.execute(
-                "INSERT INTO launches (door, agreement, request, started, lease_until) VALUES (?, ?, ?, ?, ?)",
-                (sha256(door.encode()).hexdigest(), self.agreement, run, now, now + 600),
-            )
-        return door
-
-    @contextmanager
-    def instance(self, run: str, name: str) -> Iterator["subprocess.Popen[str]"]:
+    def instance(self, run: str, name: str) -> AbstractContextManager["subprocess.Popen[str]"]:
         """An enclave of the agreed code."""
-        command = instance_command(
-            attester="simulated", simulated_root=self.stage.folder / "enclave" / "simulated.root"
-        )
-        launch = {"host": self.stage.url, "agreement": self.agreement, "request": run, "door": self.door(run)}
-        with (self.stage.folder / "logs" / f"{name}.log").open("w") as log:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True)
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(launch) + "\n")
-        process.stdin.close()
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait(10)
+        return enclave(self.stage, self.agreement, run, name)
 
     def finish(self, run: str, out: Path) -> None:
         """The same run goes on, with honest instances, one after the other as a launcher starts them, to its table."""
@@ -183,13 +156,6 @@ def another_agreement(play: Play, title: str, *changes: tuple[str, str]) -> Play
         return text
 
     return replace(play, agreement=demo.agree(play.stage, release_delay=f"{DELAY_S}s", change=change))
-
-
-def await_(condition: Callable[[], object], *, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)
 
 
 def released(view: View, run: str) -> bool:
@@ -331,7 +297,7 @@ def test_an_enclave_whose_card_was_exchanged_on_the_way_gets_no_key(play: Play, 
     signer, opener = Signer.generate(post_quantum=False), Opener.generate()
     card = InstanceCard(kind="instance", keys=signer.public(), sealing=opener.public())
     thief = HostClient(play.stage.url, signer, fingerprint(card))
-    thief.register_instance(card, play.door(run))
+    thief.register_instance(card, door(play.stage, play.agreement, run))
 
     def exchange(call: Call, _: Truth) -> Answer:
         """The host says what the enclave said, with a card whose keys it has itself."""

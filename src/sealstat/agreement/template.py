@@ -183,7 +183,15 @@ tasks:
     inputs: {{days: days, reference_areas: areas, census: census}}
     # It takes in each day once, in any order, and makes one report for this period; then the days are forgotten.
     report: {report}
-    parameters: {{psi: "{psi}", phi: "0.5", calibrate: true}}
+    parameters:
+      psi: "{psi}"
+      phi: "0.5"
+      calibrate: true
+      # Rows outside this rectangle of tiles (km, ETRS89-LAEA) are rejected at home: narrow it to your country.
+      tile_e_min: 0
+      tile_e_max: 65535
+      tile_n_min: 0
+      tile_n_max: 65535
     protection: enclave
     runners: [operator, office]    # who may ask for a day to be taken in, and for the report
     release_delay: {release_delay}            # time for an owner to refuse the release, with cause

@@ -37,6 +37,7 @@ def deliver(
                 "rows": done.rows,
                 "rejects": done.rejects,
                 "rejects_file": str(done.rejects_file),
+                "rounded": done.rounded,
                 "parts": done.parts,
                 "bytes_uploaded": done.bytes_uploaded,
             }
@@ -46,6 +47,8 @@ def deliver(
     if done.rejects:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.rejects.items()))
         print(f"rejected here and never uploaded: {reasons}; the rows are in {done.rejects_file}")
+    if done.rounded:
+        print(f"{done.rounded:,} numbers were rounded to the agreement's resolution")
 
 
 class _RunGroup(TyperGroup):

@@ -48,6 +48,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Compute a statistic over plain files: no enclave, no rules of release."""
+    from sealstat.cli.words import spans
     from sealstat.lab.clear import compute, read_parameters, write
 
     inputs = {}
@@ -56,13 +57,20 @@ def run(
         if not separator:
             raise typer.BadParameter(f"expected TABLE=FILE, got {pair!r}")
         inputs[table] = Path(file)
-    tables, rejects = compute(name, inputs, read_parameters(parameters), period=period)
+    tables, read = compute(name, inputs, read_parameters(parameters), period=period)
     write(tables, out)
     note("IN THE CLEAR: no protection was applied, and no rule of release")
     if json:
-        show_json({"out": str(out), "tables": sorted(tables), "rejects": rejects})
+        rejects = {role: found.rejects for role, found in read.items()}
+        rounded = {role: found.rounded for role, found in read.items()}
+        days = {role: list(map(str, found.days)) for role, found in read.items() if found.days}
+        show_json({"out": str(out), "tables": sorted(tables), "rejects": rejects, "rounded": rounded, "days": days})
         return
-    for table, counts in rejects.items():
-        if counts:
-            print(f"{table}: rejected {', '.join(f'{rows:,} {reason}' for reason, rows in sorted(counts.items()))}")
+    for role, found in read.items():
+        if found.days:
+            print(f"{role}: {len(found.days)} days read: {spans(found.days)}")
+        if found.rejects:
+            print(f"{role}: rejected {', '.join(f'{n:,} {reason}' for reason, n in sorted(found.rejects.items()))}")
+        if found.rounded:
+            print(f"{role}: {found.rounded:,} numbers were rounded to the resolution")
     print(f"{', '.join(sorted(tables))}: written to {out}")

@@ -3,6 +3,7 @@
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -74,4 +75,10 @@ def population(
     for name, operator in truth["operators"].items():
         rows = sum(day["rows"] for day in operator["days"])
         print(f"{name}: {rows:,} rows of {operator['subscribers']:,} subscribers on {len(operator['days'])} days")
-    print(f"written to {out}; what is true of it is in truth.json and truth_homes.csv")
+    print(f"written to {out}; what is true of it is in truth.json and truth_homes.csv. The statistic over it:")
+    inputs = {"days": "operator-1", "reference_areas": "reference_areas.csv", "census": "census.csv"}
+    print(
+        "sealstat statistic run longitudinal "
+        + "".join(f"--input {role}={quote(str(out / name))} " for role, name in inputs.items())
+        + f"--parameters {quote(str(out / 'parameters.json'))} --out clear"
+    )

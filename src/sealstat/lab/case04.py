@@ -76,10 +76,10 @@ def plain_tables(stage: Stage) -> tuple[dict[str, pa.Table], dict[str, int]]:
     statistic = statistics.get("visitors")
     parameters = {"domestic_country": "ID", "areas": list(BORDER_AREAS), "mcc_country": MCC_COUNTRY}
     files = {role: stage.home(f"operator-{role}") / "roamers.csv" for role in ("a", "b")}
-    whole, rejects = compute("visitors", files, parameters, period=PERIOD)
+    whole, read = compute("visitors", files, parameters, period=PERIOD)
     terms = {name: SimpleNamespace(minimum=10, **more) for name, more in _RULES.items()}
     tables, _ = rules.apply(whole, statistic.outputs, terms)
-    return tables, {f"mno_{role}": sum(counts.values()) for role, counts in rejects.items()}
+    return tables, {f"mno_{role}": found.rejected for role, found in read.items()}
 
 
 def read_tables(folder: Path) -> dict[str, pa.Table]:

@@ -5,8 +5,8 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,31 @@ from sealstat.tables import schemas
 from sealstat.tables.errors import BadFile
 from sealstat.tables.pseudonyms import pseudonymise
 from sealstat.tables.reading import Tally, prepare
+from sealstat.tables.schemas import TableSchema
 
 # In the clear a pseudonym hides nothing from whoever holds the file: this key only gives rows their delivered form.
 _KEY = bytes(32)
 
-_DAY_FILE = re.compile(r"day-([0-9]{1,10}|[0-9]{4}-[0-9]{2}-[0-9]{2})\.(?:csv|parquet)")
+_DAY_FILE = re.compile(r"day-([0-9]{1,10}|[0-9]{4}-[0-9]{2}-[0-9]{2})\.(?i:csv|parquet)")
+_LIKE_A_DAY_FILE = re.compile(r"day.*\.(?:csv|parquet)", re.IGNORECASE | re.DOTALL)
+_EPOCH = date(1970, 1, 1)
 
 
 class ClearError(Exception):
     """A statistic cannot be computed as asked; one sentence says why."""
 
 
+@dataclass(slots=True)
+class Read(Tally):
+    """What became of an input's rows, and which days it had files of."""
+
+    days: list[date] = field(default_factory=list)
+
+
 def compute(
     name: str, inputs: Mapping[str, Path], parameters: Mapping[str, Any], *, period: str | None
-) -> tuple[dict[str, pa.Table], dict[str, dict[str, int]]]:
-    """The statistic's tables without any rule of release, and rejects by input and reason.
+) -> tuple[dict[str, pa.Table], dict[str, Read]]:
+    """The statistic's tables without any rule of release, and what was read of each input.
 
     Raises:
         ClearError: unknown statistic or input, or parameters that do not fit.
@@ -59,13 +69,12 @@ def compute(
         raise ClearError(f"{name} is over a period: give it with --period, like 2026-10")
     typed = statistic.parameters.model_validate(dict(parameters))
     connection = duckdb.connect()
-    tables, rejects = {}, {}
+    found = {role: Read() for role in inputs}
     with tempfile.TemporaryDirectory(prefix="sealstat-clear-") as folder:
         for role, file in inputs.items():
-            tally = Tally()
             try:
                 read = _read_days if schemas.get(statistic.inputs[role]).file_a_day else _read
-                arrow, batches = read(file, statistic, role, typed, period, Path(folder) / f"{role}.csv", tally)
+                arrow, batches = read(file, statistic, role, typed, period, Path(folder) / f"{role}.csv", found[role])
                 kept = _Kept(batches)
                 connection.register("incoming", pa.RecordBatchReader.from_batches(arrow, kept.batches()))
                 connection.execute(f'CREATE TEMP TABLE "input_{role}" AS SELECT * FROM incoming')  # noqa: S608
@@ -74,14 +83,22 @@ def compute(
                 raise ClearError(f"input {role}: {reason or 'the file could not be read to its end'}") from error
             finally:
                 connection.unregister("incoming")
-            rejects[role] = dict(tally.rejects)
+            _refuse_all_bad(role, schemas.get(statistic.inputs[role]), found[role])
         backend = ibis.duckdb.from_connection(connection)
         tables = {role: backend.table(f"input_{role}") for role in inputs}
-        return statistic.compute(backend, tables, typed), rejects
+        return statistic.compute(backend, tables, typed), found
+
+
+def _refuse_all_bad(role: str, schema: TableSchema, found: Read) -> None:
+    if found.rejected and not found.rows:
+        why = "; ".join(
+            f"{n:,} {reason} (expected {schema.rule(reason)})" for reason, n in sorted(found.rejects.items())
+        )
+        raise ClearError(f"input {role}: all of its {found.rejected:,} rows are bad: {why}")
 
 
 def _read(
-    file: Path, statistic: Statistic, role: str, typed: Any, period: str | None, rejects_file: Path, tally: Tally
+    file: Path, statistic: Statistic, role: str, typed: Any, period: str | None, rejects_file: Path, found: Read
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     schema = schemas.get(statistic.inputs[role])
     keyed = any(column.kind == "identifier" for column in schema.columns)
@@ -97,16 +114,17 @@ def _read(
 
     def batches() -> Iterator[pa.RecordBatch]:
         yield from prepared
-        tally.add(prepared.tally)
+        found.add(prepared.tally)
 
     return schema.delivered, batches()
 
 
 def _read_days(
-    folder: Path, statistic: Statistic, role: str, typed: Any, period: str | None, rejects_file: Path, tally: Tally
+    folder: Path, statistic: Statistic, role: str, typed: Any, period: str | None, rejects_file: Path, found: Read
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """The rows of a folder's day files, each with the number of its day."""
     days = _day_files(folder)
+    found.days = list(days)
     convert = statistic.in_the_clear
     assert convert is not None
     delivered = schemas.get(statistic.inputs[role]).delivered
@@ -114,28 +132,24 @@ def _read_days(
     def batches() -> Iterator[pa.RecordBatch]:
         for day, file in days.items():
             try:
-                _, found = _read(file, statistic, role, typed, period, rejects_file, tally)
-                for batch in found:
-                    yield convert(batch, day)
+                _, given = _read(file, statistic, role, typed, period, rejects_file, found)
+                for batch in given:
+                    yield convert(batch, (day - _EPOCH).days)
             except BadFile as error:
                 raise BadFile(f"{file.name}: {error}") from error
 
     return convert(pa.RecordBatch.from_pylist([], delivered), 0).schema, batches()
 
 
-def _day_files(folder: Path) -> dict[int, Path]:
-    """The day files of a folder by the number of their day, ascending."""
+def _day_files(folder: Path) -> dict[date, Path]:
+    """The day files of a folder by their day, ascending."""
     if not folder.is_dir():
         raise BadFile("expected a folder of day files, such as day-2026-10-31.csv")
-    found: dict[int, Path] = {}
+    found: dict[date, Path] = {}
     for file in sorted(folder.iterdir()):
-        if not (match := _DAY_FILE.fullmatch(file.name)):
+        if not _LIKE_A_DAY_FILE.fullmatch(file.name):
             continue
-        try:
-            name = match[1]
-            day = int(name) if name.isdecimal() else (date.fromisoformat(name) - date(1970, 1, 1)).days
-        except ValueError:
-            raise BadFile(f"{file.name} names no day") from None
+        day = _day_of(file.name)
         if day in found:
             raise BadFile(f"{found[day].name} and {file.name} are of one day: leave one out")
         found[day] = file
@@ -144,6 +158,16 @@ def _day_files(folder: Path) -> dict[int, Path]:
             f"found {len(found)} day files, expected 1 to {schemas.MAX_DAYS}, such as day-2026-10-31.csv or .parquet"
         )
     return dict(sorted(found.items()))
+
+
+def _day_of(name: str) -> date:
+    match = _DAY_FILE.fullmatch(name)
+    try:
+        if match is not None:
+            return _EPOCH + timedelta(int(match[1])) if match[1].isdecimal() else date.fromisoformat(match[1])
+    except (ValueError, OverflowError):
+        pass
+    raise BadFile(f"{name} names no day: call it like day-2026-10-31.csv, or something that does not begin with day")
 
 
 def read_parameters(file: Path) -> dict[str, Any]:
@@ -155,7 +179,7 @@ def read_parameters(file: Path) -> dict[str, Any]:
     try:
         if file.suffix == ".json":
             # a decimal stays the text that it is written as: parameters are exact
-            value = json.loads(file.read_text(encoding="utf-8"), parse_float=str)
+            value = json.loads(file.read_text(encoding="utf-8"), parse_float=str, object_pairs_hook=_each_once)
         else:
             from sealstat.agreement.draft import load_parameters
 
@@ -165,6 +189,13 @@ def read_parameters(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ClearError(f"{file} does not hold named parameters")
     return value
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)} stands there twice: which of the values is meant?")
+    return dict(pairs)
 
 
 def write(tables: Mapping[str, pa.Table], out: Path) -> None:

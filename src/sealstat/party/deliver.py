@@ -57,6 +57,7 @@ class Delivered:
     rows: int
     rejects: dict[str, int]
     rejects_file: Path
+    rounded: int
     parts: int
     bytes_uploaded: int
 
@@ -69,6 +70,7 @@ class _Staged:
     key: bytes = field(repr=False)
     rows: int
     rejects: dict[str, int]
+    rounded: int
     size: int
 
 
@@ -222,10 +224,12 @@ def _seal(
         parts.append((len(part.ciphertext), digest))
         size += part.true_size
     _check_counts(terms, prepared.tally, rejects_file)
-    staged = _Staged(parts, key, prepared.tally.rows, dict(prepared.tally.rejects), size)
+    tally = prepared.tally
+    staged = _Staged(parts, key, tally.rows, dict(tally.rejects), tally.rounded, size)
     # the list is written last: a folder with one is whole
     member.home.ledger.keep_secret("staged", folder.name, {"key": b64(key)})
-    plan = {"file": _identity(file), "parts": parts, "rows": staged.rows, "rejects": staged.rejects, "size": size}
+    counts = {"rows": staged.rows, "rejects": staged.rejects, "rounded": staged.rounded, "size": size}
+    plan = {"file": _identity(file), "parts": parts, **counts}
     write_private(folder / "plan.json", json.dumps(plan).encode())
     return staged
 
@@ -253,7 +257,7 @@ def _staged(member: Member, folder: Path, file: Path) -> _Staged | None:
     parts = [(size, digest) for size, digest in plan["parts"]]
     if not all((folder / digest).exists() and (folder / digest).stat().st_size == size for size, digest in parts):
         return None
-    return _Staged(parts, unb64(secret["key"]), plan["rows"], plan["rejects"], plan["size"])
+    return _Staged(parts, unb64(secret["key"]), plan["rows"], plan["rejects"], plan["rounded"], plan["size"])
 
 
 def _upload(member: Member, folder: Path, staged: _Staged, show: Show) -> int:
@@ -301,8 +305,9 @@ def _say(
     member.home.ledger.destroy_secret("staged", folder.name)
     shutil.rmtree(folder, ignore_errors=True)
     member.home.ledger.act(f"delivered {dataset} for {period}", f"as delivery {statement.id[:12]}", agreement=member.id)
-    rejects = staged.rejects
-    return Delivered(statement.id, staged.rows, rejects, rejects_file, len(staged.parts), uploaded)
+    return Delivered(
+        statement.id, staged.rows, staged.rejects, rejects_file, staged.rounded, len(staged.parts), uploaded
+    )
 
 
 def _keep_key(member: Member, secret: dict[str, Any], delivery: str) -> None:

@@ -32,7 +32,8 @@ from sealstat.crypto.keystore import write_private
 from sealstat.party.errors import PartyError
 from sealstat.party.period_keys import is_closed
 from sealstat.party.pseudonymiser import Pseudonymiser
-from sealstat.tables.period_pseudonyms import PSEUDONYM_BYTES, Kind, hex_digits, well_formed
+from sealstat.tables.period_pseudonyms import Kind, hex_digits, well_formed
+from sealstat.tables.schemas import PSEUDONYM_BYTES
 
 pc: Any = pyarrow.compute  # its stubs know fewer argument types than its functions
 

@@ -35,7 +35,6 @@ from sealstat.party.period_keys import CLOSED, KEY, is_closed, period_key_ref
 from sealstat.tables.errors import BadFile
 from sealstat.tables.parquet import identified_batches
 from sealstat.tables.period_pseudonyms import (
-    PSEUDONYM_BYTES,
     Flags,
     Kind,
     hexadecimal,
@@ -44,6 +43,7 @@ from sealstat.tables.period_pseudonyms import (
     well_formed,
 )
 from sealstat.tables.reading import Rejects, csv_batches, head, header, open_file
+from sealstat.tables.schemas import PSEUDONYM_BYTES
 
 pc: Any = pyarrow.compute  # its stubs know fewer argument types than its functions
 

@@ -29,9 +29,10 @@ from sealstat.statistics.longitudinal_tables import (
     finish,
     tie_rank,
 )
-from sealstat.statistics.longitudinal_terms import ID_BYTES, OUTPUTS, VALUES, Parameters, day_rows
+from sealstat.statistics.longitudinal_terms import OUTPUTS, VALUES, Parameters, day_rows
 from sealstat.statistics.registry import Statistic
 from sealstat.tables.numbers import Scale
+from sealstat.tables.schemas import INNER_BYTES
 
 # --- the report --------------------------------------------------------------------------------------------------
 
@@ -193,10 +194,10 @@ def in_the_clear(batch: pa.RecordBatch, day: int) -> pa.RecordBatch:
     column: Any = batch.column("pseudonym")
     width = column.type.byte_width
     whole = np.frombuffer(column.buffers()[1], np.uint8, len(batch) * width, column.offset * width)
-    values = [batch.column(v).to_numpy() for v in VALUES]
-    identifiers = whole.reshape(-1, width)[:, :ID_BYTES]
-    rows = day_rows(identifiers, batch.column("tile_e").to_numpy(), batch.column("tile_n").to_numpy(), values)
-    return rows.append_column("day", pa.array(np.full(len(batch), day, np.int32)))
+    bytes_ = whole.reshape(-1, width)
+    high = np.ascontiguousarray(bytes_[:, :8]).view(">u8").ravel().astype(np.uint64)
+    low = np.ascontiguousarray(bytes_[:, 8:INNER_BYTES]).view(">u4").ravel().astype(np.uint32)
+    return day_rows(batch, high, low).append_column("day", pa.array(np.full(len(batch), day, np.int32)))
 
 
 def _scale(parameters: Parameters) -> Scale:

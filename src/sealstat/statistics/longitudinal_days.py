@@ -6,27 +6,13 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from sealstat.statistics import longitudinal_arrays, longitudinal_passes
 from sealstat.statistics.longitudinal_quality import quality
 from sealstat.statistics.longitudinal_tables import areas_of, census_of
-from sealstat.statistics.longitudinal_terms import STATE, VALUES, Parameters
+from sealstat.statistics.longitudinal_terms import STATE, Parameters, day_rows
 from sealstat.statistics.registry import Batches, Stateful
-
-
-def rows(delivered: pa.RecordBatch, high: Any, low: Any) -> pa.RecordBatch:
-    """A delivered batch under the users' inner identifiers: ``lo`` is their last 4 bytes, then the tile."""
-    tile = _numbers(delivered, "tile_e") << np.uint64(16) | _numbers(delivered, "tile_n")
-    lo = low.astype(np.uint64) << np.uint64(32) | tile
-    return pa.RecordBatch.from_arrays(
-        [pa.array(high), pa.array(lo), *(delivered.column(name) for name in VALUES)], schema=STATE
-    )
-
-
-def _numbers(delivered: pa.RecordBatch, name: str) -> Any:
-    return delivered.column(name).to_numpy().astype(np.uint64)
 
 
 def report(
@@ -46,7 +32,7 @@ def observe(con: Any, period: str, day: Any, state: Any, parameters: Parameters)
 STATEFUL = Stateful(
     day="days",
     schema=STATE,
-    rows=rows,
+    rows=day_rows,
     order=("hi", "lo"),
     ingest=lambda state, day, _: longitudinal_arrays.merge(state, day),
     observed="quality",

@@ -7,23 +7,18 @@ units of 2^-40, residents in units of 2^-32; thresholds are decimals, written as
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sealstat.statistics.tables import Column, OutputTable, Part, PartGroup, by_name
-from sealstat.tables.schemas import MAX_DAYS, MAX_WEIGHT, PLAIN_ID_BYTES
+from sealstat.tables.schemas import MAX_DAYS, MAX_WEIGHT
 
 # --- rows --------------------------------------------------------------------------------------------------------
-
-ID_BYTES = PLAIN_ID_BYTES
-"""Bytes of a user's inner identifier: what a period pseudonym opens to, in every period the same."""
 
 VALUES = ("v0", "v1", "v2", "v3")
 """Presence in the whole day and in its three sub-periods, in units of 2^-resolution_bits."""
@@ -42,19 +37,16 @@ STATE: pa.Schema = DAY
 """A row of the state S: the sums of a user's days on one tile, each (user, tile) once, sorted by (hi, lo)."""
 
 
-def day_rows(identifiers: npt.NDArray[np.uint8], tile_e: Any, tile_n: Any, values: Sequence[Any]) -> pa.RecordBatch:
-    """Rows of ``DAY`` from opened pseudonyms.
+def day_rows(delivered: pa.RecordBatch, high: Any, low: Any) -> pa.RecordBatch:
+    """Rows of ``DAY`` from a delivered batch and its opened pseudonyms.
 
     Args:
-        identifiers: (n, 12) bytes; ``tile_e``, ``tile_n``: (n,) numbers; ``values``: v0 to v3, (n,) each, in units.
+        high, low: (n,), uint64 and uint32: the first 8 and the last 4 bytes of each identifier.
     """
-    hi = np.ascontiguousarray(identifiers[:, :8]).view(">u8").ravel().astype(np.uint64)
-    rest = np.ascontiguousarray(identifiers[:, 8:]).view(">u4").ravel().astype(np.uint64)
-    tile = np.asarray(tile_e).astype(np.uint64) << np.uint64(16) | np.asarray(tile_n).astype(np.uint64)
-    columns = [hi, rest << np.uint64(32) | tile, *values]
-    return pa.RecordBatch.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, DAY, strict=True)], schema=DAY
-    )
+    east, north = (delivered.column(name).to_numpy().astype(np.uint64) for name in ("tile_e", "tile_n"))
+    lo = low.astype(np.uint64) << np.uint64(32) | east << np.uint64(16) | north
+    columns = [pa.array(high), pa.array(lo), *(delivered.column(name) for name in VALUES)]
+    return pa.RecordBatch.from_arrays(columns, schema=DAY)
 
 
 # --- limits ------------------------------------------------------------------------------------------------------
@@ -73,13 +65,25 @@ HALF_BITS = 22
 # --- parameters --------------------------------------------------------------------------------------------------
 
 
-def _as_text(value: Any) -> Any:
-    """A whole number may be written as one."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+_SHARE, _AMOUNT = r"^(0|[1-9][0-9]{0,2})(\.[0-9]{1,6})?$", r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,6})?$"
 
 
-Share = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^(0|[1-9][0-9]{0,2})(\.[0-9]{1,6})?$")]
-Amount = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,6})?$")]
+def _decimal(pattern: str, below: str) -> BeforeValidator:
+    """An exact decimal as text; a whole number may be written as one."""
+
+    def read(value: Any) -> str:
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(text, str) or not re.fullmatch(pattern, text):
+            raise ValueError(
+                f"expected a decimal from 0 to below {below}, like 0.5, with at most 6 digits after the point"
+            )
+        return text
+
+    return BeforeValidator(read)
+
+
+Share = Annotated[str, _decimal(_SHARE, "1,000"), Field(pattern=_SHARE)]
+Amount = Annotated[str, _decimal(_AMOUNT, "10,000,000"), Field(pattern=_AMOUNT)]
 
 
 def _number(value: object) -> object:
@@ -98,14 +102,22 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    psi: Amount = Field("10", description="least presence of a usual tile, summed over all days; unit of v0; above 0")
-    phi: Share = Field("0.5", description="least share v_i / v0 for a sub-period to count; ratio")
+    psi: Amount = Field(
+        "10",
+        description="least presence of a usual tile, summed over all days, each rounded to the resolution; unit of v0; "
+        "above 0",
+    )
+    phi: Share = Field(
+        "0.5", description="least share v_i / v0 for a sub-period to count, both of rounded presence; ratio"
+    )
     xi: Amount = Field("1", description="least value that is told: lower cells become 0; users (weighted)")
     calibrate: Flag = Field(False, description="whether users are also weighted by the census of their top tile")
     small_count: Whole = Field(10, ge=0, le=1_000, description="weight 1 below this many residents and users; persons")
     clamp_low: Share = Field("0.2", description="least weight; residents per user")
     clamp_high: Share = Field("10", description="highest weight; residents per user")
-    resolution_bits: Whole = Field(10, ge=0, le=16, description="presence is rounded to 2^-this; bits")
+    resolution_bits: Whole = Field(
+        10, ge=0, le=16, description="presence is rounded to 2^-this, to no less where it is above 0; bits"
+    )
     tile_e_min: Whole = Field(0, ge=0, le=TILE_MAX, description="least easting that is delivered; km")
     tile_e_max: Whole = Field(TILE_MAX, ge=0, le=TILE_MAX, description="greatest easting that is delivered; km")
     tile_n_min: Whole = Field(0, ge=0, le=TILE_MAX, description="least northing that is delivered; km")

@@ -7,8 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from sealstat.statistics.tables import OutputTable
+from sealstat.tables import schemas
 from sealstat.tables.numbers import Scale
 
 _MODULES = {"longitudinal": "sealstat.statistics.longitudinal", "visitors": "sealstat.statistics.visitors"}
@@ -106,13 +108,14 @@ class Statistic:
             self.parameters.model_validate(dict(parameters))
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False, include_context=False)
-            return [f"{'.'.join(map(str, one['loc'])) or 'parameters'}: {_sentence(one['msg'])}" for one in found]
+            return [f"{'.'.join(map(str, one['loc'])) or 'parameters'}: {self._sentence(one)}" for one in found]
         return []
 
-
-def _sentence(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]
+    def _sentence(self, problem: ErrorDetails) -> str:
+        if problem["type"] == "extra_forbidden":
+            return f"there is no such parameter: expected some of {', '.join(self.parameters.model_fields)}"
+        message = problem["msg"].removeprefix("Value error, ")
+        return message[:1].lower() + message[1:]
 
 
 def get(name: str) -> Statistic:
@@ -138,7 +141,8 @@ def names() -> list[str]:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """All that a statistic declares, ready for JSON: inputs, parameters (JSON schema), tables and their columns.
+    """All that a statistic declares, ready for JSON: inputs, their schemas with the rules of their rows, parameters
+    (JSON schema), tables and their columns.
 
     Raises:
         UnknownStatisticError: there is no such statistic.
@@ -149,8 +153,17 @@ def describe(name: str) -> dict[str, Any]:
         "version": found.version,
         "title": found.title,
         "inputs": dict(found.inputs),
+        "schemas": {name: _expected(schemas.get(name)) for name in sorted(set(found.inputs.values()))},
         "parameters": found.parameters.model_json_schema(),
         "outputs": {key: _described(table) for key, table in found.outputs.items()},
+    }
+
+
+def _expected(schema: schemas.TableSchema) -> dict[str, Any]:
+    return {
+        "columns": [{"name": column.name, "rule": column.rule} for column in schema.columns],
+        "rows": {reason: schema.rule(reason) for reason in schema.reasons if reason not in schema.names},
+        "whole": schema.whole,
     }
 
 

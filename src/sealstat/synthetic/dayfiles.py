@@ -3,6 +3,7 @@
 ```
 operator-1/day-2026-10-01.parquet    user_id, tile_e, tile_n, weight_day, weight_sub1..3; one folder an operator
 census.csv, reference_areas.csv      tile_e, tile_n, residents; area_id, tile_e, tile_n
+parameters.json                      of the longitudinal statistic, as they fit these days and this country
 truth.json, truth_homes.csv          what is true of the files, for whom a statistic over them is judged
 ```
 A person has one user_id on all networks. Blocks follow one another in the order of subscribers, so files are not sorted
@@ -15,7 +16,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -42,6 +42,7 @@ from sealstat.synthetic.population import (
     make_people,
     user_ids,
 )
+from sealstat.tables.ahead import ahead
 
 WEIGHTS = ("weight_day", "weight_sub1", "weight_sub2", "weight_sub3")
 _FIELDS: dict[str, Any] = {"user_id": pa.string(), "tile_e": pa.uint16(), "tile_n": pa.uint16()}
@@ -232,38 +233,41 @@ def _write(plan: Plan, folder: Path, format: str, show: Callable[[Progress], Non
         operator.mkdir()
     delivered = [day for day in plan.calendar if day not in plan.gaps]
     rows, subscribers, start = 0, 0, monotonic()
-    with ThreadPoolExecutor(1) as maker:
-        for day in delivered:
-            truth.open_day(day)
-            with ExitStack() as stack:
-                put = [_writer(stack, operator / f"day-{day}.{format}", format) for operator in operators]
-                jobs = (partial(make_block, plan, country, block, day) for block in range(len(plan.blocks)))
-                for block, made in enumerate(_one_ahead(maker, jobs)):
-                    for put_table, table in zip(put, made.tables, strict=True):
-                        put_table(table)
-                        rows += len(table)
-                    truth.add(made, block)
-                    subscribers += len(plan.blocks[block])
-                    expected = rows * plan.subscribers * len(delivered) // subscribers
-                    show(Progress(f"population: {rows:,} rows", rows, expected, rows / (monotonic() - start)))
+    for day in delivered:
+        truth.open_day(day)
+        with ExitStack() as stack:
+            put = [_writer(stack, operator / f"day-{day}.{format}", format) for operator in operators]
+            make = partial(make_block, plan, country, day=day)
+            # numpy and Arrow both let another thread run
+            for block, made in enumerate(ahead(make, range(len(plan.blocks)), workers=1, name="population")):
+                for put_table, table in zip(put, made.tables, strict=True):
+                    put_table(table)
+                    rows += len(table)
+                truth.add(made, block)
+                subscribers += len(plan.blocks[block])
+                expected = rows * plan.subscribers * len(delivered) // subscribers
+                show(Progress(f"population: {rows:,} rows", rows, expected, rows / (monotonic() - start)))
     _write_table(folder / "census.csv", ("tile_e", "tile_n", "residents"), _census(country))
     _write_table(folder / "reference_areas.csv", ("area_id", "tile_e", "tile_n"), _areas(country))
     _write_table(folder / "truth_homes.csv", ("operator", "tile_e", "tile_n", "residents", "roamers"), truth.homes())
     summary = truth.to_json()
-    (folder / "truth.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    for name, value in (("truth", summary), ("parameters", _parameters(country, len(delivered)))):
+        (folder / f"{name}.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     return summary
 
 
-def _one_ahead(maker: ThreadPoolExecutor, jobs: Iterable[Callable[[], Made]]) -> Iterator[Made]:
-    """The results in order, while the next is being made: numpy and Arrow both let other threads run."""
-    waiting: Future[Made] | None = None
-    for job in jobs:
-        coming = maker.submit(job)
-        if waiting is not None:
-            yield waiting.result()
-        waiting = coming
-    if waiting is not None:
-        yield waiting.result()
+def _parameters(country: Country, days: int) -> dict[str, Any]:
+    """Usual is a tile with a fifth of all presence; deliveries lie within the country."""
+    east, north = country.coordinates(np.array([0, len(country.residents) - 1]))
+    return {
+        "psi": f"{days / 5:.1f}",
+        "phi": "0.5",
+        "calibrate": True,
+        "tile_e_min": int(east[0]),
+        "tile_e_max": int(east[1]),
+        "tile_n_min": int(north[0]),
+        "tile_n_max": int(north[1]),
+    }
 
 
 def _writer(stack: ExitStack, path: Path, format: str) -> Callable[[pa.Table], None]:

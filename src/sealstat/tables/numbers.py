@@ -2,7 +2,7 @@
 
 Text is read by our own rules, not by what an engine lets pass as a number: digits, a point, an exponent, a sign. A
 decimal becomes the nearest float64 and that is rounded half-even to whole units, which are powers of two: of these two
-roundings the first is far below the second.
+roundings the first is far below the second. A weight above 0 is at least one unit: who was there has not been nowhere.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute
 
 from sealstat.tables.schemas import (
+    INNER_BYTES,
     MAX_AREAS,
     MAX_RESIDENTS,
     MAX_WEIGHT,
-    PLAIN_ID_BYTES,
     PSEUDONYM_BYTES,
     RESIDENTS_BITS,
     Column,
@@ -28,7 +28,7 @@ from sealstat.tables.schemas import (
 pc: Any = pyarrow.compute  # its stubs know fewer argument types than its functions
 Flags = npt.NDArray[np.bool_]
 
-_DECIMAL = r"^[+-]?[0-9]{1,20}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,3})?$"
+_DECIMAL = r"^[+-]?([0-9]{1,20}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?$"
 _WHOLE = r"^[0-9]{1,5}$"
 
 
@@ -37,8 +37,8 @@ class Scale:
     """What an agreement says of numbers, by a task's parameters.
 
     ``resolution_bits``: a weight is a whole number of 2^-this. ``tile_e``, ``tile_n``: the least and greatest easting
-    and northing in km. ``plain_ids``: whether a pseudonym may also be the identifier itself, 24 hexadecimal digits:
-    only for one's own data in the clear.
+    and northing in km. ``plain_ids``: whether in the place of a pseudonym stands the identifier itself, 24 hexadecimal
+    digits: only for one's own data in the clear.
     """
 
     resolution_bits: int = 10
@@ -84,6 +84,8 @@ def _fixed_point(column: Column, values: Any, scale: Scale) -> tuple[Any, Flags,
     with np.errstate(over="ignore"):
         exact = numbers * 2.0 ** (scale.resolution_bits if weight else RESIDENTS_BITS)
     units = np.rint(exact)
+    if weight:
+        units = np.where((exact > 0) & (units == 0), 1, units)
     good &= (numbers >= 0) & (units <= _bounds(column, scale)[1])
     kind: Any = pa.uint32() if weight else pa.int64()
     whole = np.where(good, units, 0).astype(np.int64)
@@ -92,13 +94,10 @@ def _fixed_point(column: Column, values: Any, scale: Scale) -> tuple[Any, Flags,
 
 def _pseudonyms(values: Any, scale: Scale) -> tuple[Any, Flags]:
     """Hexadecimal digits as bytes; a plain identifier is followed by zeros."""
-    text = values
-    if scale.plain_ids:
-        plain = _flags(pc.match_substring_regex(text, rf"^[0-9a-fA-F]{{{2 * PLAIN_ID_BYTES}}}$"))
-        padded = pc.binary_join_element_wise(text, "00" * (PSEUDONYM_BYTES - PLAIN_ID_BYTES), "")
-        text = pc.if_else(pa.array(plain), padded, text)
-    good = _flags(pc.match_substring_regex(text, rf"^[0-9a-fA-F]{{{2 * PSEUDONYM_BYTES}}}$"))
-    filled: Any = pc.if_else(pa.array(good), text, "00" * PSEUDONYM_BYTES)
+    size = INNER_BYTES if scale.plain_ids else PSEUDONYM_BYTES
+    good = _flags(pc.match_substring_regex(values, rf"^[0-9a-fA-F]{{{2 * size}}}$"))
+    padded = pc.binary_join_element_wise(values, "00" * (PSEUDONYM_BYTES - size), "")
+    filled: Any = pc.if_else(pa.array(good), padded, "00" * PSEUDONYM_BYTES)
     digits = bytes.fromhex("".join(filled.to_pylist()))
     buffers: Any = [None, pa.py_buffer(digits)]
     return pa.Array.from_buffers(pa.binary(PSEUDONYM_BYTES), len(values), buffers), good

@@ -23,8 +23,8 @@ import pyarrow as pa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from sealstat.crypto.derive import subkey
+from sealstat.tables.schemas import INNER_BYTES, PSEUDONYM_BYTES
 
-INNER_BYTES, PSEUDONYM_BYTES = 12, 16
 Kind = Literal["imsi", "number", "hex"]
 """What an identifier is: 15 ASCII digits; 1 to 15 of them (MSISDN, E.164); or 24 lower-case hexadecimal digits."""
 

@@ -156,7 +156,7 @@ def prepare(
                 found.append(batch)
             if tally.rejected:
                 reason = min(tally.rejects, key=schema.reasons.index)
-                rule = {column.name: column.rule for column in schema.columns}.get(reason, "one value for each")
+                rule = schema.rule(reason)
                 raise BadFile(f"{tally.rejected} rows are bad, and no row can be left out: {reason} must be {rule}")
             check_whole(pa.Table.from_batches(found, schema.delivered), schema, BadFile)
         except BadFile:
@@ -197,8 +197,10 @@ def open_file(path: Path) -> BinaryIO:
 def _raw(file: BinaryIO, size: int, schema: TableSchema) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
     """Batches of text columns, each with the lines beside it that do not split into the columns.
 
-    What a file is, its first bytes say: the name may say anything.
+    What a file is, its first bytes say: the name may say anything. Without a byte it is a day on which nobody was seen.
     """
+    if schema.file_a_day and not size:
+        return iter(())
     start = head(file)
     if start.startswith(b"PAR1"):
         return ((batch, []) for batch in parquet_batches(file, size, schema))

@@ -64,8 +64,19 @@ class TableSchema:
         kinds = {column.kind for column in self.columns}
         return ("columns", *self.names, *(reason for reason, kind in more if kind in kinds))
 
+    def rule(self, reason: str) -> str:
+        """What a row that was dropped for this reason should have, for a person."""
+        of_rows = {
+            "columns": "one value for each column",
+            "period": "a day of the period",
+            "empty": "at least one weight above 0",
+        }
+        return {column.name: column.rule for column in self.columns}.get(reason) or of_rows[reason]
+
 
 PSEUDONYM_BYTES = 16
+INNER_BYTES = 12
+"""Bytes of an inner id: what a period pseudonym opens to, and what stands for a user in the clear."""
 
 MAX_FILE_ROWS = 1_000_000_000
 """Most rows in a file that is delivered, so that a small file cannot claim work for years."""
@@ -99,9 +110,6 @@ RESIDENTS_BITS = 32
 MAX_RESIDENTS = 10_000_000
 """Most residents of one square kilometre: about a hundred times the densest in the world."""
 
-PLAIN_ID_BYTES = 12
-"""Bytes of a user's identifier in the clear: what a period pseudonym opens to."""
-
 _TILE_RULE = "a whole number of km inside the agreement's rectangle"
 _TILE = (
     Column(name="tile_e", kind="tile", rule=_TILE_RULE),
@@ -112,7 +120,11 @@ _WEIGHT_RULE = f"a decimal of at least 0 and, in units of the agreement's resolu
 _PRESENCE = TableSchema(
     name="presence",
     columns=(
-        Column(name="user_id", kind="pseudonym", rule="a period's pseudonym: 32 hexadecimal digits"),
+        Column(
+            name="user_id",
+            kind="pseudonym",
+            rule="a period's pseudonym: 32 hexadecimal digits (in the clear the inner code: 24)",
+        ),
         *_TILE,
         *(
             Column(name=name, kind="weight", rule=_WEIGHT_RULE)

@@ -188,6 +188,8 @@ def test_the_draft_is_sound(tmp_path: Path, report: str) -> None:
     task = draft.agreement.tasks["usual-environment"]
     assert (task.report, task.parameters["psi"], task.actions) == (report, "3", ("ingest", "finish", "cancel"))
     assert draft.agreement.drawing_task("days") == "keys"
+    rectangle = {name: task.parameters[name] for name in task.parameters if name.startswith("tile_")}
+    assert rectangle == {"tile_e_min": "0", "tile_e_max": "65535", "tile_n_min": "0", "tile_n_max": "65535"}
 
 
 def test_the_draft_is_explained_with_its_state(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A party's own census and areas, read for the report of `sealstat fetch`."""
+"""What `sealstat deliver` says, and a party's own census and areas, read for the report of `sealstat fetch`."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from sealstat.cli.data import _own_table
+from sealstat.cli.data import _own_table, deliver
+from sealstat.party.deliver import Delivered
 from sealstat.party.errors import PartyError
 
 CENSUS = ("tile_e", "tile_n", "residents")
@@ -39,3 +40,15 @@ def test_another_file_is_refused_in_one_sentence(tmp_path: Path, text: str, says
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PartyError, match="cannot read"):
         _own_table(tmp_path / "nowhere.csv", CENSUS)
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=["aloud", "for programs"])
+def test_a_delivery_says_how_many_numbers_were_rounded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    done = Delivered("ab" * 32, 5, {}, Path("rejects.csv"), 1234, 1, 100)
+    monkeypatch.setattr("sealstat.cli.shared.open_home", lambda home: None)
+    monkeypatch.setattr("sealstat.cli.shared.open_member", lambda *_: None)
+    monkeypatch.setattr("sealstat.party.deliver.deliver", lambda *_, **__: done)
+    deliver("ab", "days", Path("day.csv"), "2026-10-01", json=bool(more))
+    assert ('"rounded": 1234' if more else "1,234 numbers were rounded") in capsys.readouterr().out

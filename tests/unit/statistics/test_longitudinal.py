@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,8 @@ from sealstat.release import rules
 from sealstat.statistics import longitudinal
 from sealstat.statistics.longitudinal_state import added, merged, summed
 from sealstat.statistics.longitudinal_tables import Areas, Census, weight
-from sealstat.statistics.longitudinal_terms import DAY, OUTPUTS, Parameters, day_rows
+from sealstat.statistics.longitudinal_terms import DAY, OUTPUTS, Parameters
+from sealstat.tables import schemas
 
 CASES = ["case-01-clean", "case-02-enclave-defaults", "case-03-dirty", "case-04-ties"]
 ORACLE = {
@@ -36,6 +38,7 @@ ORACLE = {
     "statistics": "statistics",
 }
 DIMENSIONS = ("reference_area", "tile_e", "tile_n")
+PRESENCE = schemas.get("presence").delivered
 
 
 # --- the oracle --------------------------------------------------------------------------------------------------
@@ -85,9 +88,9 @@ def check_case(case: Path, found: dict[str, pa.Table]) -> None:
 
 
 def test_the_oracle_cases_are_reproduced(case):
-    found, rejects = clear.compute("longitudinal", inputs(case), parameters_of(case), period=None)
+    found, read = clear.compute("longitudinal", inputs(case), parameters_of(case), period=None)
     check_case(case, found)
-    assert set(rejects["days"]) <= {"weight_day", "weight_sub1", "weight_sub2", "weight_sub3", "empty"}
+    assert set(read["days"].rejects) <= {"weight_day", "weight_sub1", "weight_sub2", "weight_sub3", "empty"}
     assert {name: table.schema for name, table in found.items()} == {n: t.schema for n, t in OUTPUTS.items()}
 
 
@@ -132,9 +135,11 @@ def census_of(census: dict[Any, Fraction]) -> Census:
 
 
 def rows_of(rows: Any) -> pa.Table:
-    users = np.array([list(bytes.fromhex(user)) for _, user, _, _ in rows], np.uint8).reshape(-1, 12)
-    values = [np.array([v[i] for *_, v in rows], np.uint32) for i in range(4)]
-    batch = day_rows(users, [e for _, _, (e, _), _ in rows], [n for _, _, (_, n), _ in rows], values)
+    delivered = [
+        dict(zip(PRESENCE.names, (bytes.fromhex(user) + bytes(4), *tile, *values), strict=True))
+        for _, user, tile, values in rows
+    ]
+    batch = longitudinal.in_the_clear(pa.RecordBatch.from_pylist(delivered, PRESENCE), 0).drop_columns("day")
     return pa.Table.from_batches([batch]).append_column("day", pa.array([day for day, *_ in rows], pa.int32()))
 
 
@@ -293,6 +298,23 @@ def test_parameters_that_make_no_sense_are_refused(changed):
     assert longitudinal.STATISTIC.parameter_problems(changed)
 
 
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (
+            {"psi": "1e3"},
+            "psi: expected a decimal from 0 to below 10,000,000, like 0.5, with at most 6 digits after the point",
+        ),
+        ({"phi": True}, "phi: expected a decimal from 0 to below 1,000, like 0.5"),
+        ({"sigma": "1"}, "sigma: there is no such parameter: expected some of psi, phi, xi, calibrate"),
+    ],
+    ids=str,
+)
+def test_a_bad_parameter_is_told_in_plain_words(changed, sentence):
+    (found,) = longitudinal.STATISTIC.parameter_problems(changed)
+    assert found.startswith(sentence)
+
+
 def test_thresholds_are_exact():
     """7/10 passes phi = 0.7, which single precision does not see (longitudinal.md, section 9)."""
     rows = [(0, USERS[0], (1, 1), (10, 7, 6, 0))]
@@ -321,10 +343,10 @@ def folder(tmp_path):
 def test_no_census_is_needed_without_calibration(folder):
     given = inputs(folder)
     del given["census"]
-    found, rejects = clear.compute("longitudinal", given, {"psi": "2"}, period=None)
+    found, read = clear.compute("longitudinal", given, {"psi": "2"}, period=None)
     assert found["fingerprint"].num_rows == 1
     assert len(found["calibrated_fingerprint"]) == 0
-    assert rejects == {"days": {}, "reference_areas": {}}
+    assert {role: tally.rejects for role, tally in read.items()} == {"days": {}, "reference_areas": {}}
     with pytest.raises(clear.ClearError, match="census"):
         clear.compute("longitudinal", given, {"psi": "2", "calibrate": True}, period=None)
 
@@ -336,13 +358,35 @@ def test_a_decimal_in_a_parameters_file_stays_exact(folder):
     clear.compute("longitudinal", inputs(folder), read, period=None)
 
 
+@pytest.mark.parametrize("text", ['{"psi": 1, "psi": 2}', '{"psi": 1, "more": {"a": 1, "a": 1}}'])
+def test_a_parameter_that_stands_there_twice_is_refused(folder, text):
+    (folder / "parameters.json").write_text(text)
+    with pytest.raises(clear.ClearError, match=r"(psi|a) stands there twice"):
+        clear.read_parameters(folder / "parameters.json")
+
+
+def test_an_input_of_bad_rows_alone_is_refused_with_the_reasons(folder):
+    for day in ("01", "02"):
+        (folder / f"day-2026-10-{day}.csv").write_text(HEADER + f"secret,1,1,1,0,0,0\n{USERS[0]},1,1,0,0,0,0\n")
+    with pytest.raises(clear.ClearError) as error:
+        clear.compute("longitudinal", inputs(folder), {"psi": "2", "calibrate": True}, period=None)
+    assert str(error.value) == (
+        "input days: all of its 4 rows are bad: 2 empty (expected at least one weight above 0); "
+        "2 user_id (expected a period's pseudonym: 32 hexadecimal digits (in the clear the inner code: 24))"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("day-2026-10-03.csv", "", "day-2026-10-03.csv: the file is empty"),
         ("day-2026-10-03.csv", "id,tile_e\n", "expected the columns"),
-        ("day-2026-02-30.csv", HEADER, "names no day"),
-        ("day-2026-10-03.parquet", HEADER, "are of one day"),
+        ("day-2026-02-30.csv", HEADER, "day-2026-02-30.csv names no day: call it like day-2026-10-31.csv"),
+        ("day-2932897.csv", HEADER, "day-2932897.csv names no day"),
+        ("day-9999999999.csv", HEADER, "names no day"),
+        ("DAY-2026-10-04.csv", HEADER, "names no day"),
+        ("day-2026-10-04-updates.CSV", HEADER, "names no day"),
+        ("day_2026-10-04.parquet", HEADER, "names no day"),
+        ("day-2026-10-03.Parquet", HEADER, "are of one day"),
         ("reference_areas.csv", "area_id,tile_e,tile_n\n0,1,1\n2,1,1\n", "without a gap"),
         ("reference_areas.csv", "area_id,tile_e,tile_n\n1,1,1\n", "without a gap"),
         ("reference_areas.csv", "area_id,tile_e,tile_n\n128,1,1\n", "0 to 127"),
@@ -357,6 +401,13 @@ def test_a_bad_file_is_refused_whole_before_anything_is_computed(folder, name, c
     (folder / name).write_text(content)
     with pytest.raises(clear.ClearError, match=sentence):
         clear.compute("longitudinal", inputs(folder), {"calibrate": True}, period=None)
+
+
+def test_a_day_without_a_byte_is_a_day_on_which_nobody_was_seen(folder):
+    (folder / "day-2932896.CSV").write_text("")  # the last day that there is
+    found, read = clear.compute("longitudinal", inputs(folder), {"psi": "2", "calibrate": True}, period=None)
+    assert read["days"].days == [date(2026, 10, 1), date(2026, 10, 2), date(2026, 10, 3), date.max]
+    assert found["fingerprint"].num_rows == 1
 
 
 def test_no_day_files_are_refused(tmp_path, folder):

@@ -18,9 +18,11 @@ from sealstat.statistics import longitudinal
 from sealstat.statistics.longitudinal_quality import KM_EDGES, Counted, counted, labels, masked, quality
 from sealstat.statistics.longitudinal_state import merged, summed
 from sealstat.statistics.longitudinal_terms import OUTPUTS, Parameters, day_rows
+from sealstat.tables import schemas
 
 # the bins of the public log, which a country does not fill
 THEIR_EDGES = (tuple(Fraction(256 * 2**n) for n in range(9)), tuple(Fraction(1024 * 2**n) for n in range(7)))
+DELIVERED = schemas.get("presence").delivered.remove(0)
 
 
 def backend(table: pa.Table):
@@ -73,9 +75,12 @@ class _Wrapped:
 
 def rows(*given):
     """(day, user, tile_e, tile_n, v0)"""
-    users = np.array([list(user.to_bytes(12, "big")) for _, user, *_ in given], np.uint8).reshape(-1, 12)
-    v0 = np.array([v for *_, v in given], np.uint32)
-    batch = day_rows(users, [e for _, _, e, _, _ in given], [n for _, _, _, n, _ in given], [v0, v0, 0 * v0, 0 * v0])
+    delivered = [
+        {"tile_e": tile_e, "tile_n": tile_n, "v0": v0, "v1": v0, "v2": 0, "v3": 0} for _, _, tile_e, tile_n, v0 in given
+    ]
+    high = np.array([user >> 32 for _, user, *_ in given], np.uint64)
+    low = np.array([user % 2**32 for _, user, *_ in given], np.uint32)
+    batch = day_rows(pa.RecordBatch.from_pylist(delivered, DELIVERED), high, low)
     return pa.Table.from_batches([batch]).append_column("day", pa.array([day for day, *_ in given], pa.int32()))
 
 

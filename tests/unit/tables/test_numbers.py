@@ -49,11 +49,12 @@ def with_(place, value):
         (with_(3, "1e999"), "weight_day"),
         (with_(3, "1,5"), "weight_day"),
         (with_(3, " 1"), "weight_day"),
+        (with_(3, "."), "weight_day"),
+        (with_(3, ".e1"), "weight_day"),
         (with_(3, "0x10"), "weight_day"),
         (with_(4, str(MAX_WEIGHT / 1024 + 1)), "weight_sub1"),
         (with_(5, None), "weight_sub2"),
         ((ID, "1", "1", "0", "-0.0", "0", "0"), "empty"),
-        ((ID, "1", "1", "0.0001", "0", "0", "0"), "empty"),  # rounds to nothing
     ],
 )
 def test_a_bad_row_of_presence_is_dropped_under_the_first_rule_it_breaks(row, reason):
@@ -65,18 +66,29 @@ def test_a_bad_row_of_presence_is_dropped_under_the_first_rule_it_breaks(row, re
 
 
 def test_good_presence_is_delivered_in_fixed_point():
-    checked = check(PRESENCE, GOOD, (ID.upper(), "0", "65535", "-0.0", "1e-2", "1.5e1", "0.00048828125"))
+    checked = check(PRESENCE, GOOD, (ID.upper(), "0", "65535", "-0.0", "1e-2", "1.5e1", "0.00244140625"))
     assert checked.rejects == {}
-    assert checked.rounded == 2  # 10.24 and one half, to the even unit
+    assert checked.rounded == 2  # 10.24 and two and a half, to the even unit
     assert [list(row.values()) for row in checked.good.to_pylist()] == [
         [bytes.fromhex(ID), 4000, 3000, 1024, 512, 0, 0],
-        [bytes.fromhex(ID), 0, 65535, 0, 10, 15 * 1024, 0],
+        [bytes.fromhex(ID), 0, 65535, 0, 10, 15 * 1024, 2],
     ]
 
 
-def test_a_plain_identifier_is_taken_only_in_the_clear():
-    checked = check(PRESENCE, with_(0, ID[:24]), GOOD, scale=Scale(plain_ids=True))
-    assert checked.rejects == {}
+def test_a_decimal_may_begin_or_end_with_its_point():
+    checked = check(PRESENCE, (ID, "1", "1", ".5", "+.25", "1.", ".5e1"))
+    assert [list(row.values())[3:] for row in checked.good.to_pylist()] == [[512, 256, 1024, 5 * 1024]]
+
+
+def test_a_weight_above_nothing_is_at_least_one_unit():
+    checked = check(PRESENCE, (ID, "1", "1", "0.0001", "0", "1e-30", "0.0004"))
+    assert (checked.rejects, checked.rounded) == ({}, 3)
+    assert [list(row.values())[3:] for row in checked.good.to_pylist()] == [[1, 0, 1, 1]]
+
+
+def test_in_the_clear_a_plain_identifier_is_taken_and_nothing_else():
+    checked = check(PRESENCE, with_(0, ID[:24]), GOOD, with_(0, None), scale=Scale(plain_ids=True))
+    assert checked.rejects == {"user_id": 2}  # of a pseudonym only a part would be taken: two might become one
     assert checked.good.column(0)[0].as_py() == bytes.fromhex(ID[:24]) + bytes(4)
 
 
@@ -88,9 +100,9 @@ def test_the_resolution_and_the_rectangle_are_the_agreements():
 
 
 @given(st.floats(0, 11_000))
-def test_any_weight_is_the_nearest_unit(value):
+def test_any_weight_is_the_nearest_unit_above_nothing(value):
     checked = check(PRESENCE, with_(3, repr(value)))
-    assert checked.good.column("weight_day")[0].as_py() == round(value * 1024)
+    assert checked.good.column("weight_day")[0].as_py() == (round(value * 1024) or (value > 0))
 
 
 def delivered(**changed):
