@@ -59,6 +59,18 @@ class Play:
         terms = {"report": report, "psi": PSI, "minimum": MINIMUM}
         return replace(self, agreement=case03.agree(self.stage, change=change, **terms), report=report)
 
+    def next_version(self, *changes: tuple[str, str]) -> "Play":
+        """The next version of this agreement, approved and followed by both."""
+        folder = self.stage.folder / "agreement"
+        text = (folder / "agreement.yaml").read_text(encoding="utf-8")
+        for old, new in (("version: 1 ", f"version: 2\nsupersedes: {self.agreement} "), *changes):
+            assert old in text, old
+            text = text.replace(old, new)
+        (folder / "later.yaml").write_text(text, encoding="utf-8")
+        for party in ("operator", "office"):
+            id = self.stage.json(party, "agreement", "approve", str(folder / "later.yaml"))["id"]
+        return replace(self, agreement=id)
+
     # -- what each role does -------------------------------------------------------------------------------------
 
     def words(self, task: str, period: str, *options: str) -> list[str]:
