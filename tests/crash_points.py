@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from daysplay import FIRST, HOLDERS, KEYS, Play, days_play, kill_children
+from daysplay import FIRST, HOLDERS, KEYS, Play, days_play
 from enclaves import await_
 from sealstat.agreement.replay import View
 from sealstat.lab.case03 import TASK
@@ -76,7 +76,7 @@ class Crashes:
             time.sleep(self.drawn.uniform(0, MOST_S))
             now = runs.stage(self.play.view(), run, "office")
             role = self.drawn.choice(ROLES)
-            self.kill(role)
+            self.play.kill(role)
             view = self.play.view()
             check_neither_nor(view, task, run, c, stood)
             point = Point(task, request.body.action, role, now.word, view.counter(task) == c + 1)
@@ -89,19 +89,6 @@ class Crashes:
         assert self.play.view().counter(task) == c + 1
         await_(self.play.settled)
         return run
-
-    def kill(self, role: str) -> None:
-        """kill -9, and a new start. Of the enclave's machine: the instance, or the launcher while none is at work."""
-        stage = self.play.stage
-        if role == "enclave" and kill_children(stage.roles["enclave"].process):
-            return
-        stage.stop(role, kill=True)
-        if role == "host":
-            stage.start_host(*self.play.host_options)
-        elif role == "enclave":
-            stage.start_enclave()
-        else:
-            stage.start_agent(role)
 
     def go_on(self, run: str, *, leaves: int = sys.maxsize) -> None:
         """Wait as a person would until the run ends, or the log is so long: an enclave that got keys and fell silent is

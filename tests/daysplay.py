@@ -165,6 +165,22 @@ class Play:
         finally:
             self.stage.start_enclave()
 
+    def kill(self, role: str) -> None:
+        """kill -9, and a new start. Of the enclave's machine: the instances, or the launcher while none is at work."""
+        stage = self.stage
+        if role == "enclave" and len(children(launcher := stage.roles["enclave"].process)) > 1:  # one is ahead
+            for pid in children(launcher):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return
+        stage.stop(role, kill=True)
+        if role == "host":
+            stage.start_host(*self.host_options)
+        elif role == "enclave":
+            stage.start_enclave()
+        else:
+            stage.start_agent(role)
+
     # -- results -------------------------------------------------------------------------------------------------
 
     def check(self, run: str, days: Sequence[str], out: Path) -> dict[str, Any]:
@@ -233,11 +249,7 @@ def _with_imsis(file: Path, out: Path) -> None:
         writer.writerows([imsi(row[0]), *row[1:]] for row in given)
 
 
-def kill_children(process: "subprocess.Popen[bytes]") -> int:
-    """kill -9 of what a program has started; how many there were."""
-    children = Path(f"/proc/{process.pid}/task").glob("*/children")
-    found = [int(word) for file in children for word in file.read_text().split()]
-    for pid in found:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return len(found)
+def children(process: "subprocess.Popen[bytes]") -> list[int]:
+    """The processes that a program has started."""
+    lists = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [int(word) for each in lists for word in each.read_text().split()]

@@ -175,6 +175,25 @@ def test_twenty_kills_end_in_one_state_or_the_next(tmp_path: Path) -> None:
     assert len(crashes.points) == 20
 
 
+@pytest.mark.slow
+def test_a_kill_between_a_record_and_its_kept_takes_nothing_back(play: Play) -> None:
+    """The record is in the log, its keeper has not said yet that it keeps it: nothing counts, then all of it."""
+    play, days = play.under(f"{D1}/{D5}"), []
+    for day, killed in ((D1, "office"), (D2, "operator"), (D3, "host"), (D4, "enclave")):
+        play.bring(day)
+        before, held = play.view().state_record(TASK), Held()
+        with play.lies.lying(held, to="office", when=lambda call: call.says("kept")):
+            run = play.ask(day)
+            await_(lambda held=held: held.calls)
+            assert (play.view().state_record(TASK), play.view().ingested(TASK)) == (before, days)
+            play.kill(killed)
+            held.let_go()
+        assert play.await_end(run).word == "done"
+        days.append(day)
+        assert (play.view().counter(TASK), play.view().ingested(TASK)) == (len(days), days)
+        await_(play.settled)
+
+
 # -- a hostile host ----------------------------------------------------------------------------------------------------
 
 
