@@ -260,6 +260,13 @@ def _print_fields(fields: Any) -> None:
         if isinstance(value, dict):
             for key, part in value.items():
                 print(_plain(f"  {name + ' ' + key:{width}}  {part}"))
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for number, part in enumerate(value):
+                print(
+                    _plain(
+                        f"  {name + f' {number}':{width}}  {', '.join(f'{key} {said}' for key, said in part.items())}"
+                    )
+                )
         else:
             print(_plain(f"  {name:{width}}  {'-' if value is None else value}"))
 
@@ -315,12 +322,15 @@ def _policy(path: Path | None) -> "Policy | None":
     from sealstat.evidence.policy import Policy
 
     try:
-        return Policy.model_validate_strings(yaml.load(_read(path), Loader=yaml.BaseLoader))  # noqa: S506 - text only
-    except (yaml.YAMLError, ValueError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
-        where = ".".join(str(part) for part in first["loc"]) if first else ""
-        sentence = f"{path} is no policy: {where + ': ' if where else ''}{first['msg'] if first else 'not YAML'}"
-        raise typer.BadParameter(sentence, param_hint="--policy") from error
+        tree = yaml.load(_read(path), Loader=yaml.BaseLoader)  # noqa: S506 - it makes text, lists and maps only
+        return Policy.model_validate(tree, strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        sentence = f"{path} is no policy: {where + ': ' if where else ''}{first['msg']}"
+    except (yaml.YAMLError, ValueError, RecursionError):
+        sentence = f"{path} is no policy: it is not YAML"
+    raise typer.BadParameter(sentence, param_hint="--policy")
 
 
 def _plain(text: str) -> str:
