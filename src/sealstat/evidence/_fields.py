@@ -1,13 +1,16 @@
 """Reading of binary structures: every length is held against what is left."""
 
+from typing import Literal
+
 from sealstat.evidence.errors import EvidenceError
 
 
 class Reader:
-    """Takes bytes from the front; ``order`` is "little" (Intel) or "big" (TPM)."""
+    """Takes bytes from the front; whole numbers are "little" (Intel) or "big" (TPM)."""
 
-    def __init__(self, data: bytes, order: str) -> None:
-        self._left = memoryview(data)
+    def __init__(self, data: bytes, order: Literal["little", "big"]) -> None:
+        self._data = data
+        self._at = 0
         self._order = order
 
     def take(self, size: int) -> bytes:
@@ -16,20 +19,21 @@ class Reader:
         Raises:
             EvidenceError: fewer are left.
         """
-        if size > len(self._left):
-            raise EvidenceError(
-                f"the evidence is cut short: expected {size:,} more bytes, {len(self._left):,} are left"
-            )
-        taken, self._left = self._left[:size], self._left[size:]
-        return bytes(taken)
+        end = self._at + size
+        if end > len(self._data):
+            left = len(self._data) - self._at
+            raise EvidenceError(f"the evidence is cut short: expected {size:,} more bytes, {left:,} are left")
+        taken = self._data[self._at : end]
+        self._at = end
+        return taken
 
     def number(self, size: int) -> int:
         """The next whole number of so many bytes."""
-        return int.from_bytes(self.take(size), "little" if self._order == "little" else "big")
+        return int.from_bytes(self.take(size), self._order)
 
     def rest(self) -> bytes:
         """All that is left."""
-        return self.take(len(self._left))
+        return self.take(len(self._data) - self._at)
 
     def end(self, what: str) -> None:
         """Refuse what is left over.
@@ -37,5 +41,6 @@ class Reader:
         Raises:
             EvidenceError: there is something.
         """
-        if len(self._left):
-            raise EvidenceError(f"{len(self._left):,} bytes too many stand in the {what}")
+        left = len(self._data) - self._at
+        if left:
+            raise EvidenceError(f"{left:,} bytes too many stand in the {what}")

@@ -6,6 +6,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
 from typing import TypeVar
@@ -36,15 +37,25 @@ def load_certificates(data: bytes) -> list[x509.Certificate]:
 
 
 def load_root(root: bytes, at: datetime) -> x509.Certificate:
-    """The pinned root, in its window.
+    """The pinned root, self-signed and in its window.
+
+    A damaged root must not reach dcap-qvl: one whose issuer is not its subject ends the process there.
 
     Raises:
-        EvidenceError: no certificate, or not valid at the time.
+        EvidenceError: not one certificate, not self-signed, or not valid at the time.
     """
+    certificate = _self_signed(root)
+    _check_window(certificate, at)
+    return certificate
+
+
+@lru_cache(maxsize=16)  # roots are few and stay the same
+def _self_signed(root: bytes) -> x509.Certificate:
     certificates = load_certificates(root)
     if len(certificates) != 1:
         raise EvidenceError("expected one certificate in each pinned root")
-    _check_window(certificates[0], at)
+    with refused("the pinned root is not signed by itself"):
+        certificates[0].verify_directly_issued_by(certificates[0])
     return certificates[0]
 
 

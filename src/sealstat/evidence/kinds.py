@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -25,6 +26,7 @@ class _Kind(Protocol):
     ) -> Verified: ...
 
 
+@cache
 def _module(kind: str) -> _Kind:
     if kind not in KINDS:
         raise UnsupportedError(f"evidence of kind {kind} cannot be judged: expected one of {', '.join(KINDS)}")

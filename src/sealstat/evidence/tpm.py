@@ -9,6 +9,7 @@ Source: TCG, TPM 2.0 Library, part 2: Structures, 10.12 (attestation) and 11.3 (
 import hashlib
 import hmac
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -160,8 +161,7 @@ def _claims(message: bytes, supplied: Mapping[Any, Mapping[str, str]], signature
     if kind != _QUOTE:
         raise EvidenceError(f"the TPM signed an attestation of type {kind:#x}, expected a quote")
     signer, nonce = (reader.take(reader.number(2)) for _ in range(2))
-    clock, resets, restarts, safe = (reader.number(size) for size in (8, 4, 4, 1))
-    firmware = reader.take(8).hex()
+    clock, resets, restarts, safe, firmware = struct.unpack(">QIIB8s", reader.take(25))
     count = reader.number(4)
     if count != 1:
         raise EvidenceError(f"expected a quote over one bank of PCRs, got {count}")
@@ -171,19 +171,21 @@ def _claims(message: bytes, supplied: Mapping[Any, Mapping[str, str]], signature
     bank = _BANKS.get(bank_id)
     if bank is None or bank_id == _SHA1:
         raise EvidenceError(f"the quoted bank {bank_id:#x} is not SHA-256, SHA-384 or SHA-512")
-    selected = [index for index in range(8 * len(bitmap)) if bitmap[index // 8] >> index % 8 & 1]
+    bits = int.from_bytes(bitmap, "little")  # bit i of byte j is PCR 8j + i
+    selected = [index for index in range(bits.bit_length()) if bits >> index & 1]
     if not selected or selected[-1] >= _PCRS:
         raise EvidenceError("expected a quote over some of the PCRs 0 to 31")
     values = supplied.get(bank, {})
     if len(supplied) != 1 or values.keys() != {str(index) for index in selected}:
         raise EvidenceError("expected the values of exactly the quoted PCRs: others are not covered by the signature")
-    pcrs = {index: bytes.fromhex(values[str(index)]) for index in selected}
-    if any(len(value) != hashlib.new(bank).digest_size for value in pcrs.values()):
+    texts = {str(index): values[str(index)] for index in selected}
+    pcrs = [bytes.fromhex(text) for text in texts.values()]
+    size = hashlib.new(bank).digest_size
+    if any(len(value) != size for value in pcrs):
         raise EvidenceError(f"a PCR value has not the size of {bank}")
     # The digest is by the hash of the signature scheme, whatever the bank (part 3, TPM2_Quote).
-    if not hmac.compare_digest(hashlib.new(_HASHES[signature.hash].name, b"".join(pcrs.values())).digest(), digest):
+    if not hmac.compare_digest(hashlib.new(_HASHES[signature.hash].name, b"".join(pcrs)).digest(), digest):
         raise EvidenceError("the PCR values are not the quoted ones")
-    texts = {str(index): value.hex() for index, value in pcrs.items()}
     return Claims(
         kind=KIND,
         debug=False,
@@ -197,7 +199,7 @@ def _claims(message: bytes, supplied: Mapping[Any, Mapping[str, str]], signature
             "reset_count": resets,
             "restart_count": restarts,
             "safe": safe,
-            "firmware_version": firmware,
+            "firmware_version": firmware.hex(),
             "pcr_digest": digest.hex(),
             "pcr_bank": bank,
             "pcr_index": [*selected],

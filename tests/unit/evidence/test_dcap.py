@@ -223,8 +223,10 @@ def test_s_and_n_minus_s_are_both_signatures() -> None:
     assert case.verify(evidence=bytes(quote)).verdict == "valid"
 
 
-def test_a_pinned_root_that_is_no_certificate_is_refused() -> None:
+def test_a_pinned_root_that_is_none_is_refused() -> None:
+    """An intermediate given as root ends the whole process inside dcap-qvl 0.7.0, if it gets there."""
     case = attesting.sgx()
+    assert "not signed by itself" in refusal(case, roots=(attesting.der(Intel().ca),))
     for roots in ((b"",), (b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",), (b"\x30" * 100,)):
         refusal(case, roots=roots)
 
