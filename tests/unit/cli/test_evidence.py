@@ -1,6 +1,7 @@
 """`sealstat evidence`: verdicts, exit codes, JSON, and whole sets of vectors."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +277,22 @@ def test_what_is_no_manifest_fails(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text)
     done = RUNNER.invoke(app, ["evidence", "verify", "--manifest", str(tmp_path / "manifest.json")])
     assert done.exit_code == 1
+
+
+# --- docs/evidence.md -------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[3] / "docs" / "evidence.md").read_text(encoding="utf-8")
+
+
+def test_every_field_is_on_its_page() -> None:
+    cases = [attesting.sgx(), attesting.tdx(5), attesting.snp(), attesting.nitro(), attesting.tpm(), attesting.cca()]
+    fields = {name for case in cases for name in case.verify().claims.fields}
+    assert fields <= set(re.findall(r"`([a-z0-9_]+)`", PAGE))
+
+
+def test_the_policy_on_the_page_is_one(tmp_path: Path) -> None:
+    (policy,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "policy.yaml").write_text(policy)
+    code, text = call(*written(attesting.tdx(), tmp_path), "--policy", tmp_path / "policy.yaml")
+    assert code == 4
+    assert "which the policy does not name" in text
