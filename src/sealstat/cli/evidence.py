@@ -30,7 +30,7 @@ def verify(
     collateral: Annotated[
         list[Path] | None, typer.Option(help="What the kind needs beside it; again for each file, in order.")
     ] = None,
-    root: Annotated[list[Path] | None, typer.Option(help="A root certificate (DER) that you trust.")] = None,
+    root: Annotated[list[Path] | None, typer.Option(help="A root certificate (DER or PEM) that you trust.")] = None,
     nonce: Annotated[str | None, typer.Option(help="The nonce you sent, as hex; compared whole.")] = None,
     report_data: Annotated[
         str | None, typer.Option("--report-data", help="The report data it must carry, as hex; compared whole.")
@@ -118,7 +118,7 @@ def _verify_one(
     from sealstat.evidence.errors import EvidenceError, UnboundError, UnsupportedError
     from sealstat.evidence.result import Required
 
-    pieces, pinned = [_read(path) for path in collateral], [_read(path) for path in roots]
+    pieces, pinned = [_read(path) for path in collateral], [_root(path) for path in roots]
     evidence = _read(file)
     try:
         verified = kinds.verify(
@@ -138,7 +138,7 @@ def _verify_one(
         unsupported = isinstance(error, UnsupportedError)
         _answer(str(error), "unsupported" if unsupported else "invalid", None, policy, at, as_json=as_json)
         raise typer.Exit(UNSUPPORTED if unsupported else INVALID) from error
-    problem = _answer(None, verified.verdict, verified, policy, at, bound=verified.bound or None, as_json=as_json)
+    problem = _answer(None, "valid", verified, policy, at, bound=verified.bound or None, as_json=as_json)
     if problem:
         raise typer.Exit(UNACCEPTABLE)
 
@@ -189,14 +189,24 @@ def _answer(
 
     found: tuple[Finding, ...] = () if verified is None else findings(verified, policy, at=at)
     failed = [finding for finding in found if finding.holds is False]
-    if refusal is None and failed and verdict == "valid":
-        verdict = "valid-but-not-accepted"
+    if refusal is None and verified is not None:
+        verdict = _verdict(verified, {finding.name for finding in failed})
     reason = refusal or "; ".join(finding.sentence for finding in failed) or None
     if as_json:
         show_json(_to_json(verdict, reason, verified, found, bound=bound))
     else:
         _print_answer(verdict, reason, verified, found, bound=bound)
     return bool(failed)
+
+
+def _verdict(verified: "Verified", failed: "set[str]") -> str:
+    from sealstat.evidence.result import OUTDATED
+
+    if "debug" in failed:
+        return "valid-but-debug"
+    if "tcb" in failed and verified.tcb is not None and verified.tcb.status in OUTDATED:
+        return "valid-but-outdated-tcb"
+    return "valid-but-not-accepted" if failed else "valid"
 
 
 def _to_json(
@@ -293,6 +303,20 @@ def _read(path: Path) -> bytes:
 
     with path.open("rb") as file:
         return file.read(COLLATERAL_LIMIT_BYTES + 1)
+
+
+def _root(path: Path) -> bytes:
+    """A root as it is pinned: DER, also where the file is PEM; anything else as it is, for the verifier to judge."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    data = _read(path)
+    if not data.lstrip().startswith(b"-----BEGIN"):
+        return data
+    try:
+        return x509.load_pem_x509_certificate(data).public_bytes(Encoding.DER)
+    except ValueError as error:
+        raise typer.BadParameter(f"{path} is no certificate", param_hint="--root") from error
 
 
 def _hex(text: str | None, option: str) -> bytes | None:

@@ -51,12 +51,11 @@ def load_root(root: bytes, at: datetime) -> x509.Certificate:
 
 @lru_cache(maxsize=16)  # roots are few and stay the same
 def _self_signed(root: bytes) -> x509.Certificate:
-    certificates = load_certificates(root)
-    if len(certificates) != 1:
-        raise EvidenceError("expected one certificate in each pinned root")
+    with refused("expected each pinned root as one certificate in DER"):
+        certificate = x509.load_der_x509_certificate(root)
     with refused("the pinned root is not signed by itself"):
-        certificates[0].verify_directly_issued_by(certificates[0])
-    return certificates[0]
+        certificate.verify_directly_issued_by(certificate)
+    return certificate
 
 
 def key_digest(key: PublicKeyTypes) -> str:

@@ -59,6 +59,16 @@ def test_good_evidence_of_each_kind(case: Case, tmp_path: Path) -> None:
     assert answer["fields"]["debug"] is False
 
 
+def test_a_root_may_be_pem(tmp_path: Path) -> None:
+    case = attesting.snp()
+    words = written(case, tmp_path)
+    (tmp_path / "root-0").write_text(attesting.pem(attesting.load(case.roots[0])))
+    code, text = call(*words, "--json")
+    assert (code, json.loads(text)["anchor"]) == (0, case.verify().anchor)
+    (tmp_path / "root-0").write_text("-----BEGIN CERTIFICATE-----\n")
+    assert call(*words)[0] == 2
+
+
 def test_what_was_not_asked_for_is_said(tmp_path: Path) -> None:
     code, text = call(*written(attesting.snp(), tmp_path))
     assert code == 0
@@ -129,6 +139,17 @@ def test_a_policy_decides(tmp_path: Path) -> None:
     assert code == 4
     assert text.startswith("AUTHENTIC, BUT NOT ACCEPTED: the TCB's microcode is 219, the policy asks for 220")
     assert json.loads(call(*words, "--json")[1])["verdict"] == "valid-but-not-accepted"
+
+
+def test_debug_that_the_policy_accepts_is_valid(tmp_path: Path) -> None:
+    policy = POLICY.replace("CODE", attesting.CODE.hex())
+    (tmp_path / "policy.yaml").write_text(policy + "debug: true\n")
+    words = [*written(attesting.snp(debug=True), tmp_path), "--policy", str(tmp_path / "policy.yaml"), "--json"]
+    code, text = call(*words)
+    assert (code, json.loads(text)["verdict"]) == (0, "valid")
+    (tmp_path / "policy.yaml").write_text(policy.replace(attesting.CODE.hex(), "00") + "debug: true\n")
+    code, text = call(*words)
+    assert (code, json.loads(text)["verdict"]) == (4, "valid-but-not-accepted")
 
 
 def test_digits_of_a_measurement_do_not_turn_into_a_number(tmp_path: Path) -> None:
