@@ -10,7 +10,8 @@ import typer
 from sealstat.cli.shared import JsonOption, show_json
 
 if TYPE_CHECKING:
-    from sealstat.evidence.policy import Finding, Policy
+    from sealstat.evidence.checks import Finding
+    from sealstat.evidence.policy import Policy
     from sealstat.evidence.result import Verified
 
 app = typer.Typer(help="Attestation evidence of seven kinds, checked offline.", no_args_is_help=True)
@@ -185,7 +186,7 @@ def _answer(
     as_json: bool,
 ) -> bool:
     """Show the verdict and every check; whether a check of authentic evidence fails."""
-    from sealstat.evidence.policy import Finding, findings
+    from sealstat.evidence.checks import Finding, findings
 
     found: tuple[Finding, ...] = () if verified is None else findings(verified, policy, at=at)
     failed = [finding for finding in found if finding.holds is False]

@@ -4,7 +4,8 @@
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -28,12 +29,28 @@ def load_certificates(data: bytes) -> list[x509.Certificate]:
     Raises:
         EvidenceError: neither.
     """
-    with refused("expected a certificate in DER or PEM"), warnings.catch_warnings():
-        # a VCEK has the serial number 0, of which cryptography warns: a later release will refuse it
+    if not data.lstrip().startswith(b"-----BEGIN"):
+        return [load_der(data)]
+    with refused("expected a certificate in DER or PEM"), _no_warning():
+        return x509.load_pem_x509_certificates(data)
+
+
+def load_der(data: bytes) -> x509.Certificate:
+    """The one certificate in DER.
+
+    Raises:
+        EvidenceError: it is none.
+    """
+    with refused("expected a certificate in DER"), _no_warning():
+        return x509.load_der_x509_certificate(data)
+
+
+@contextmanager
+def _no_warning() -> Iterator[None]:
+    """A VCEK has the serial number 0, of which `cryptography` warns: a later release will refuse it."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        if data.lstrip().startswith(b"-----BEGIN"):
-            return x509.load_pem_x509_certificates(data)
-        return [x509.load_der_x509_certificate(data)]
+        yield
 
 
 def load_root(root: bytes, at: datetime) -> x509.Certificate:
@@ -51,8 +68,7 @@ def load_root(root: bytes, at: datetime) -> x509.Certificate:
 
 @lru_cache(maxsize=16)  # roots are few and stay the same
 def _self_signed(root: bytes) -> x509.Certificate:
-    with refused("expected each pinned root as one certificate in DER"):
-        certificate = x509.load_der_x509_certificate(root)
+    certificate = load_der(root)
     with refused("the pinned root is not signed by itself"):
         certificate.verify_directly_issued_by(certificate)
     return certificate

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import JsonValue
 
 from sealstat.evidence._cose import Sign1, decode, parse_sign1, verify_sign1
-from sealstat.evidence._x509 import check_chain, load_certificates, load_root
+from sealstat.evidence._x509 import check_chain, load_der, load_root
 from sealstat.evidence.errors import EvidenceError, refused
 from sealstat.evidence.result import Claims, Required, Verified, bind, within_limits
 
@@ -55,7 +55,7 @@ def verify(
     if bundle[0] not in roots:
         raise EvidenceError("the document's first certificate is not the pinned root")
     # (2) the chain
-    chain = [load_certificates(der)[0] for der in (payload["certificate"], *bundle[:0:-1])]
+    chain = [load_der(der) for der in (payload["certificate"], *bundle[:0:-1])]
     check_chain([*chain, load_root(bundle[0], at)], at, hash_name="sha384")
     # (3) the signature
     key = chain[0].public_key()
