@@ -1,6 +1,6 @@
 """Arm CCA attestation tokens: a platform token and a realm token, each a COSE_Sign1.
 
-Source: Arm, Realm Management Monitor specification (DEN0137), A7.2 "Attestation token"; draft-ffm-rats-cca-token.
+Source: Arm, Realm Management Monitor specification (DEN0137), "Realm attestation"; draft-ffm-rats-cca-token.
 """
 
 import hashlib

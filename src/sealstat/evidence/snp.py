@@ -1,7 +1,7 @@
 """AMD SEV-SNP attestation reports, signed by a chip's key (VCEK) or a cloud's loaded key (VLEK); Milan, Genoa, Turin.
 
 Source: AMD, SEV Secure Nested Paging Firmware ABI Specification (56860), table "ATTESTATION_REPORT"; Versioned Chip
-Endorsement Key (VCEK) Certificate and KDS Interface Specification (57230), section 3.
+Endorsement Key (VCEK) Certificate and KDS Interface Specification (57230).
 """
 
 from collections.abc import Sequence

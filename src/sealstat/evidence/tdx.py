@@ -10,7 +10,7 @@ from sealstat.evidence.result import Claims, Required, Verified
 
 KIND = "tdx"
 
-# The TD report in order: TDX DCAP Quoting Library API, appendix A.3.2 (version 1.0) and A.3.3 (1.5)
+# The TD report in order: TDX DCAP Quoting Library API, appendix A (TD report 1.0 and 1.5)
 _REPORT_1_0 = {
     "tee_tcb_svn": 16,
     "mr_seam": 48,

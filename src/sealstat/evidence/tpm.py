@@ -3,7 +3,7 @@
 TPMs have no file format for a quote with its PCR values; the wrapper read here is JSON with the hex of ``message``
 (TPMS_ATTEST), ``signature`` (``signature_format``: "tpmt" for a TPMT_SIGNATURE, "raw-rsassa-sha256" for bare bytes)
 and ``pcrs``: bank -> index -> value.
-Source: TCG, TPM 2.0 Library, part 2: Structures, 10.12 (attestation) and 11.3 (signatures).
+Source: TCG, TPM 2.0 Library, part 2: Structures (TPMS_ATTEST, TPMT_SIGNATURE).
 """
 
 import hashlib
