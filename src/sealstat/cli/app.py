@@ -13,6 +13,7 @@ from sealstat.cli import (
     case,
     data,
     demo,
+    evidence,
     log,
     measure,
     party,
@@ -42,6 +43,7 @@ app.add_typer(data.runs, name="run")
 app.command("fetch", epilog="Example: `sealstat fetch 5be0 --out ./october`")(data.fetch)
 app.command("proof", epilog="Example: `sealstat proof 5be0 --out proof.json`")(proof.proof)
 app.command("verify", epilog="Example: `sealstat verify proof.json --trust ./cards --results ./october`")(proof.verify)
+app.add_typer(evidence.app, name="evidence")
 app.add_typer(log.app, name="log")
 app.add_typer(servers.host, name="host")
 app.add_typer(servers.enclave, name="enclave")

@@ -50,7 +50,7 @@ def _appraise_simulated(statement: EnclaveEvidence, entries: list[SimulatedEncla
     problem = EvidenceError("no entry of the agreement fits the simulated evidence")
     for entry in entries:
         try:
-            report = simulated.verify(unb64(statement.evidence), root=entry.root)
+            report = simulated.verify_report(unb64(statement.evidence), root=entry.root)
         except EvidenceError as error:
             problem = error
             continue

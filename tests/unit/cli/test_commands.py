@@ -45,6 +45,7 @@ def test_every_command_of_the_contract_exists() -> None:
     expected = """demo; party create; party card; party serve; party rotate; party forget; party allow; party refuse;
         agreement new; agreement check; agreement explain; agreement approve; agreement withdraw; agreement show;
         host serve; host admit; enclave serve; witness serve; measure; deliver; run start; run show; run abandon; fetch;
+        evidence verify; evidence show;
         proof; verify; log check; statistic list; statistic describe; statistic run; synthetic population;
         pseudonymise file; pseudonymise serve; pseudonymise close;
         case list; case run"""
