@@ -15,6 +15,8 @@ from sealstat.console.page import serve_page
 from sealstat.party.agent import Agent
 from sealstat.party.home import Home, create_home
 from sealstat.reports import render
+from sealstat.verify import Trust, make_certificate, verify_bundle
+from story import Story
 
 pytestmark = pytest.mark.browser
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"]
@@ -110,3 +112,17 @@ def test_a_result_page_shows_its_maps_and_asks_for_nothing(browser: Any, tmp_pat
     assert page.evaluate("document.documentElement.scrollWidth") <= 1000
     assert [url for url in asked if not url.startswith("data:image/png")] == [file.as_uri()]
     assert not errors
+
+
+def test_a_certificate_prints_on_one_page_and_gives_its_proof_back(browser: Any, tmp_path: Path) -> None:
+    story = Story()
+    data = story.bundle(story.whole_run()).to_bytes()
+    verdict = verify_bundle(data, trust=Trust(), now=story.now)
+    (tmp_path / "certificate.html").write_text(make_certificate(data, verdict, now=story.now), encoding="utf-8")
+    page = browser.new_page()
+    page.goto((tmp_path / "certificate.html").as_uri())
+    assert page.get_by_text("SIMULATED: NOT PROTECTED BY HARDWARE").is_visible()
+    with page.expect_download() as saved:
+        page.get_by_text("Save the proof in this page").click()
+    assert Path(saved.value.path()).read_bytes() == data
+    assert page.pdf(prefer_css_page_size=True).count(b"/Type /Page\n") == 1

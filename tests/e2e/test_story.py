@@ -119,6 +119,29 @@ def test_the_proof_verifies_and_a_flipped_byte_or_foreign_trust_does_not(story: 
     assert story.try_call("auditor", "verify", str(story.proof), "--trust", str(foreign)).returncode == 1
 
 
+def test_a_certificate_is_a_proof_as_well_and_a_proof_that_fails_gets_none(story: Story, tmp_path: Path) -> None:
+    cards, page = str(story.stage.folder / "cards"), tmp_path / "certificate.html"
+    made = story.try_call("auditor", "verify", str(story.proof), "--trust", cards, "--certificate", str(page))
+    assert made.returncode == 0, made.stderr
+    assert "SIMULATED: NOT PROTECTED BY HARDWARE" in page.read_text(encoding="utf-8")
+    again = story.try_call("auditor", "verify", str(page), "--trust", cards)
+    assert (again.returncode, again.stdout) == (0, made.stdout)
+    page.write_text(page.read_text(encoding="utf-8").replace("base64,\neyJ", "base64,\neyK"), encoding="utf-8")
+    forged = story.try_call("auditor", "verify", str(page), "--certificate", str(tmp_path / "forged.html"))
+    assert forged.returncode == 1
+    assert "base64" in story.refused("auditor", "verify", str(_cut(page, tmp_path)))
+    assert not (tmp_path / "forged.html").exists()
+    pdf = story.try_call("auditor", "verify", str(story.proof), "--certificate", str(tmp_path / "page.pdf"))
+    assert pdf.returncode == 2
+    assert "page of HTML" in pdf.stderr
+
+
+def _cut(page: Path, folder: Path) -> Path:
+    cut = folder / "cut.html"
+    cut.write_bytes(page.read_bytes()[:20_001])
+    return cut
+
+
 def test_show_says_where_run_and_agreement_stand(story: Story) -> None:
     assert story.stage.json("ministry", "run", "show", story.run[:12])["stage"] == "released"
     shown = story.stage.json("ministry", "agreement", "show", story.agreement[:12])

@@ -42,7 +42,9 @@ app.command("deliver", epilog="Example: `sealstat deliver 91ab0c roamers-a octob
 app.add_typer(data.runs, name="run")
 app.command("fetch", epilog="Example: `sealstat fetch 5be0 --out ./october`")(data.fetch)
 app.command("proof", epilog="Example: `sealstat proof 5be0 --out proof.json`")(proof.proof)
-app.command("verify", epilog="Example: `sealstat verify proof.json --trust ./cards --results ./october`")(proof.verify)
+app.command("verify", epilog="Example: `sealstat verify proof.json --trust ./cards --certificate page.html`")(
+    proof.verify
+)
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(log.app, name="log")
 app.add_typer(servers.host, name="host")

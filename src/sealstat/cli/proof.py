@@ -27,32 +27,39 @@ def proof(
 
 
 def verify(
-    file: Path,
+    file: Annotated[Path, typer.Argument(help="A proof, or a certificate with one in it.")],
     trust: Annotated[Path | None, typer.Option(help="A folder of cards that you trust, got from their owners.")] = None,
     quorum: Annotated[int | None, typer.Option(help="How many of the witnesses you trust must have cosigned.")] = None,
     results: Annotated[Path | None, typer.Option(help="A folder that `fetch` wrote, to be held against it.")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="A page of HTML to write, if it is verified: to be read and filed.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Check a proof, with no network and no data; exit code 1 if anything fails."""
     from dataclasses import replace
     from datetime import UTC, datetime
 
+    from sealstat import verify as room
     from sealstat.cli.trust import read_results, read_trust
-    from sealstat.verify import render, to_json, verify_bundle
+    from sealstat.crypto.keystore import write_private
 
     try:
         trusted = replace(read_trust(trust), quorum=quorum)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--quorum") from error
-    verdict = verify_bundle(
-        file.read_bytes(),
-        trust=trusted,
-        now=datetime.now(UTC),
-        results=read_results(results) if results else None,
-    )
+    if certificate and certificate.suffix.lower() == ".pdf":
+        raise typer.BadParameter("it is a page of HTML, made to be printed", param_hint="--certificate")
+    with file.open("rb") as opened:
+        data = room.proof_in(opened.read(room.PAGE_LIMIT_BYTES + 1))
+    now = datetime.now(UTC)
+    verdict = room.verify_bundle(data, trust=trusted, now=now, results=read_results(results) if results else None)
     if json:
-        show_json(to_json(verdict))
+        show_json(room.to_json(verdict))
     else:
-        print(render(verdict))
+        print(room.render(verdict))
     if not verdict.ok:
         raise typer.Exit(1)
+    if certificate:
+        write_private(certificate, room.make_certificate(data, verdict, now=now).encode())
+        certificate.chmod(0o644)

@@ -49,7 +49,7 @@ class Played:
 
 
 def play(out: Path, *, rows: int, seed: int) -> Played:
-    """Play the demo; tables, proof, cards and report.html go into ``out``.
+    """Play the demo; tables, proof, certificate, cards and report.html go into ``out``.
 
     Raises:
         StageError: a role failed, in its own words.
@@ -97,9 +97,9 @@ def _story(stage: Stage, out: Path, rows: int, seed: int, timeline: Timeline) ->
     timeline.step("log, verify: the auditor checks one file, with the cards it trusts and no network")
     stage.call("ministry", "proof", run, "--out", str(out / "proof.json"))
     shutil.copytree(stage.folder / "cards", out / "cards")
-    checked = stage.try_call(
-        "auditor", "verify", str(out / "proof.json"), "--trust", str(out / "cards"), "--results", str(out / "tables")
-    )
+    words = ["--trust", str(out / "cards"), "--results", str(out / "tables")]
+    words += ["--certificate", str(out / "certificate.html")]
+    checked = stage.try_call("auditor", "verify", str(out / "proof.json"), *words)
     print(checked.stdout)
     if checked.returncode != 0:
         raise StageError(f"the proof does not verify: {(checked.stderr or checked.stdout).strip().splitlines()[0]}")
@@ -111,6 +111,7 @@ def _story(stage: Stage, out: Path, rows: int, seed: int, timeline: Timeline) ->
     show_tables(out)
     seconds = time.monotonic() - timeline.start
     print(f"\nlook at      {out / 'report.html'}")
+    print(f"file         {out / 'certificate.html'} (one page to print, with the proof in it)")
     print(f"verify again sealstat verify {_short(out / 'proof.json')} --trust {_short(out / 'cards')}")
     print(f"tables in    {_short(out / 'tables')}   ({seconds:.0f} s; {LOUD})")
     return Played(out, agreement, run, truth, seconds)

@@ -1,6 +1,7 @@
 """A proof bundle is made by a party and checked by anybody: offline, from one file and the cards they trust."""
 
 from sealstat.verify.bundle import Bundle, parse_bundle
+from sealstat.verify.certificate import PAGE_LIMIT_BYTES, make_certificate, proof_in
 from sealstat.verify.check import verify_bundle
 from sealstat.verify.errors import BundleError
 from sealstat.verify.make import make_bundle
@@ -9,6 +10,7 @@ from sealstat.verify.trust import Trust
 from sealstat.verify.verdict import Line, Status, Verdict
 
 __all__ = [
+    "PAGE_LIMIT_BYTES",
     "Bundle",
     "BundleError",
     "Line",
@@ -16,7 +18,9 @@ __all__ = [
     "Trust",
     "Verdict",
     "make_bundle",
+    "make_certificate",
     "parse_bundle",
+    "proof_in",
     "render",
     "to_json",
     "verify_bundle",

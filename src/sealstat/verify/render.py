@@ -24,7 +24,7 @@ _MARKS = {"proved": "[proved]    ", "attested": "[attested]  ", "not proved": "[
 def render(verdict: Verdict) -> str:
     """The checklist as plain text; its first line says the outcome."""
     head = "VERIFIED: everything that must hold does; read what is not proved" if verdict.ok else "NOT VERIFIED"
-    parts = [head if verdict.ok else f"{head}: {_plain(verdict.failure or 'nothing was checked')}"]
+    parts = [head if verdict.ok else f"{head}: {plain(verdict.failure or 'nothing was checked')}"]
     if not verdict.hardware:
         parts.append("NOT PROTECTED BY HARDWARE" if verdict.ok else "NOT SHOWN TO BE PROTECTED BY HARDWARE")
     order = list(_SECTIONS)
@@ -45,9 +45,10 @@ def _section(line: Line) -> str:
 
 
 def _show(line: Line) -> str:
-    return f"  {_MARKS[line.status]}  {_plain(line.sentence)}"
+    return f"  {_MARKS[line.status]}  {plain(line.sentence)}"
 
 
-def _plain(sentence: str) -> str:
+def plain(sentence: str) -> str:
+    """A sentence as it may be shown: every character that prints nothing of its own is replaced."""
     # titles and names come from the file: a control character could draw another verdict over this one
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in sentence)
