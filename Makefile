@@ -5,7 +5,7 @@ VENV := .venv
 UV := $(VENV)/bin/uv
 STAMP := $(VENV)/.synced
 
-.PHONY: setup demo test test-slow lint bench lock clean
+.PHONY: setup demo test test-slow lint bench wheel lock clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,12 @@ lint: setup
 
 bench: setup
 	$(VENV)/bin/python bench/visitors.py
+
+# The same bytes wherever it is built (tests/unit/test_builds.py): an environment's SOURCE_DATE_EPOCH would go into it.
+wheel: setup
+	env -u SOURCE_DATE_EPOCH $(VENV)/bin/python -m hatchling build -t wheel
+	sha256sum dist/*.whl
+	$(VENV)/bin/sealstat measure .
 
 lock: $(UV)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --only-binary :all: src/sealstat/enclave/requirements.in -o src/sealstat/enclave/requirements.lock

@@ -4,7 +4,6 @@ import json
 import shutil
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -93,7 +92,9 @@ def other_code(stage: Stage, folder: Path) -> list[str]:
     start = (
         f"import sys; sys.path.insert(0, {str(folder)!r}); from sealstat.enclave.__main__ import main; sys.exit(main())"
     )
-    return [sys.executable, "-I", "-c", start, *honest(stage)[4:]]
+    command = honest(stage)
+    module = command.index("-m")
+    return [*command[:module], "-c", start, *command[module + 2 :]]
 
 
 @pytest.mark.parametrize(

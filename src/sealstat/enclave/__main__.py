@@ -1,6 +1,6 @@
-"""`python -I -m sealstat.enclave`: one instance, started by the launcher, told its request on standard input.
+"""`python -I -B -X pycache_prefix=/dev/null -m sealstat.enclave`: one instance, told its request on standard input.
 
-This is the entry point that is measured; the command line (cli/) is not part of the enclave.
+The launcher starts it. This is the entry point that is measured; the command line (cli/) is not part of the enclave.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from sealstat.agreement.replay import ReplayError
 from sealstat.crypto.errors import CryptoError
 from sealstat.enclave import memory
 from sealstat.enclave.errors import SessionOver
-from sealstat.enclave.measure import check_installed, measure
+from sealstat.enclave.measure import check_installed, check_started, measure
 from sealstat.enclave.session import Launch, Session, Settings
 from sealstat.evidence.attester import Attester, SimulatedAttester
 from sealstat.evidence.errors import EvidenceError
@@ -35,6 +35,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         memory.end_above(options.memory_bytes, _say)
+        check_started()
         check_installed()
         measured = measure().digest
         attester = _attester(options, measured)

@@ -5,6 +5,7 @@ process of the measured code, which proves by itself what it is. On hardware it 
 """
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -125,8 +126,9 @@ class Launcher:
 
 
 def instance_command(*, attester: str, simulated_root: Path | None, options: Sequence[str] = ()) -> list[str]:
-    """The command of an instance: this Python, isolated from user folders and environment, and the measured entry."""
-    command = [sys.executable, "-I", "-m", "sealstat.enclave", "--attester", attester]
+    """The command of an instance: this Python, isolated from user folders, environment and kept bytecode."""
+    command = [sys.executable, "-I", "-B", "-X", f"pycache_prefix={os.devnull}", "-m", "sealstat.enclave"]
+    command += ["--attester", attester]
     if simulated_root is not None:
         command += ["--simulated-root", str(simulated_root)]
     return [*command, *options]
