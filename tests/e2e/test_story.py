@@ -126,6 +126,7 @@ def test_a_certificate_is_a_proof_as_well_and_a_proof_that_fails_gets_none(story
     assert "SIMULATED: NOT PROTECTED BY HARDWARE" in page.read_text(encoding="utf-8")
     again = story.try_call("auditor", "verify", str(page), "--trust", cards)
     assert (again.returncode, again.stdout) == (0, made.stdout)
+    assert "what else stands on the page was not looked at" in again.stderr
     page.write_text(page.read_text(encoding="utf-8").replace("base64,\neyJ", "base64,\neyK"), encoding="utf-8")
     forged = story.try_call("auditor", "verify", str(page), "--certificate", str(tmp_path / "forged.html"))
     assert forged.returncode == 1

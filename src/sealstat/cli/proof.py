@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sealstat.cli.shared import HomeOption, HostOption, JsonOption, show_json
+from sealstat.cli.shared import HomeOption, HostOption, JsonOption, note, show_json
 
 
 def proof(
@@ -51,7 +51,10 @@ def verify(
     if certificate and certificate.suffix.lower() == ".pdf":
         raise typer.BadParameter("it is a page of HTML, made to be printed", param_hint="--certificate")
     with file.open("rb") as opened:
-        data = room.proof_in(opened.read(room.PAGE_LIMIT_BYTES + 1))
+        read = opened.read(room.PAGE_LIMIT_BYTES + 1)
+    data = room.proof_in(read)
+    if data is not read:
+        note("the proof was taken out of this page; what else stands on the page was not looked at")
     now = datetime.now(UTC)
     verdict = room.verify_bundle(data, trust=trusted, now=now, results=read_results(results) if results else None)
     if json:
