@@ -3,11 +3,14 @@
 import re
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import builders
 from days import DAYS, REPORT, TASK, Days
@@ -88,6 +91,12 @@ def test_the_command_on_the_page_takes_it_out(tmp_path: Path) -> None:
 def test_a_page_that_is_no_certificate_is_refused(page: bytes, why: str) -> None:
     with pytest.raises(BundleError, match=why):
         proof_in(page)
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"<", b'<a href="data:application/json;base64,']))
+def test_whatever_a_file_holds_is_a_proof_or_refused(data: bytes, head: bytes) -> None:
+    with suppress(BundleError):
+        assert isinstance(proof_in(head + data), bytes)
 
 
 def test_it_answers_the_questions_of_who_files_it() -> None:
