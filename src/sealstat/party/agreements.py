@@ -40,7 +40,7 @@ def propose(home: Home, agreement: Agreement, host: str) -> str:
         home.identity.signer, type="agreement", by=home.fingerprint, agreement=None, body=body, at=utc_now()
     )
     home.ledger.post(statement)
-    client.send(statement)
+    home.ledger.note_fact("receipt", statement.id, client.send(statement))
     home.ledger.settle(statement.id)
     home.ledger.act("proposed an agreement", agreement.title, agreement=statement.id)
     return statement.id

@@ -3,7 +3,7 @@
 import pytest
 
 from sealstat.log.checkpoint import Checkpoint, verify_checkpoint
-from sealstat.log.compare import Relation, compare
+from sealstat.log.compare import Relation, compare, comparison_to_json, render_comparison
 from sealstat.log.errors import CheckpointError, TreeMismatchError
 from sealstat.log.merkle import verify_consistency
 from sealstat.log.note import LogSigner, sign_note
@@ -31,7 +31,7 @@ def test_growth_is_proven_from_the_logs_tiles_in_either_order(log, old):
     reader = LogReader(log.fetch)
     for pair in ((log.verified(old), log.verified()), (log.verified(), log.verified(old))):
         found = compare(*pair, reader)
-        assert (found.relation, found.provable_fault) == (Relation.GROWN, False)
+        assert (found.relation, found.fault) == (Relation.GROWN, False)
         assert found.smaller.checkpoint.size == old
         if old:
             assert found.smaller_root is not None
@@ -41,7 +41,7 @@ def test_growth_is_proven_from_the_logs_tiles_in_either_order(log, old):
 def test_two_roots_for_one_size_are_a_split_view_without_any_log(log, fork):
     found = compare(log.verified(), fork.verified())
     assert found.relation is Relation.SPLIT
-    assert found.provable_fault
+    assert found.fault
 
 
 @pytest.mark.parametrize("size", [300, 512, 699])
@@ -71,8 +71,27 @@ def test_a_witness_that_went_back_is_named(log):
     old, new = log.verified(600, times=(200, 100)), log.verified(times=(150, 150))
     found = compare(old, new, LogReader(log.fetch))
     assert len(found.cosigned_back) == 1
-    assert found.provable_fault
+    assert found.fault
     assert not compare(log.verified(600, times=(150,)), new, LogReader(log.fetch)).cosigned_back
+
+
+def test_a_log_that_answers_with_less_than_it_signed_rolls_back(log):
+    held, now = log.verified(), log.verified(600)
+    for reader in (None, LogReader(log.fetch)):
+        assert compare(held, now, reader, current=now).relation is Relation.ROLLBACK
+        assert compare(held, now, reader, current=held).relation is not Relation.ROLLBACK
+
+
+def test_what_was_found_can_be_shown(log, fork):
+    for found, words in (
+        (compare(log.verified(), log.verified()), "the same"),
+        (compare(log.verified(600), log.verified(), LogReader(log.fetch)), "consistent"),
+        (compare(log.verified(600), log.verified()), "not comparable"),
+        (compare(fork.verified(600), log.verified(), LogReader(log.fetch)), "SPLIT VIEW"),
+        (compare(log.verified(600, times=(9,)), log.verified(times=(5,))), "WENT BACK"),
+    ):
+        assert words in render_comparison(found)
+        assert comparison_to_json(found)["notes"] == [found.smaller.note.decode(), found.larger.note.decode()]
 
 
 def test_two_logs_are_not_compared(log):
