@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sealstat.cli.monitor import monitor
 from sealstat.cli.shared import JsonOption, note, show_json
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from sealstat.log.note import VerifierKey
 
 app = typer.Typer(help="The evidence log.", no_args_is_help=True)
+app.command("monitor", epilog="Example: `sealstat log monitor --once --json`")(monitor)
 
 FAULT = 3
 """Exit code: somebody is convicted by what was found (1 is for anything that could not be done)."""
