@@ -51,6 +51,7 @@ def monitor() -> tuple[int, list[str]]:
     return done.exit_code, [alarm["kind"] for alarm in json.loads(done.stdout)["alarms"]]
 
 
+@pytest.mark.slow
 def test_a_host_that_puts_an_older_home_back_is_found_by_monitor_and_comparison(
     running: HostProcess, mine: Home, tmp_path: Path
 ) -> None:
@@ -69,6 +70,8 @@ def test_a_host_that_puts_an_older_home_back_is_found_by_monitor_and_comparison(
     exported = sealstat("export", running.url, tmp_path / "copy", "--key", running.card.log_key)
     assert exported.exit_code == 0, exported.output
     assert sealstat("check", tmp_path / "copy").exit_code == 0
+    from_home = sealstat("export", running.home, tmp_path / "second")
+    assert (from_home.exit_code, "2 new files" in from_home.stdout) == (0, True), from_home.output
     same = sealstat("compare", mine.path, tmp_path / "copy")
     assert (same.exit_code, "the same" in same.stdout) == (0, True), same.output
 
@@ -90,6 +93,16 @@ def test_a_host_that_puts_an_older_home_back_is_found_by_monitor_and_comparison(
     back = sealstat("export", running.url, tmp_path / "copy", "--key", running.card.log_key)
     assert back.exit_code == 1
 
+    (running.home.parent / "cards").mkdir()
+    for card in (running.card, *(builders.witness(name).card for name in builders.WITNESSES)):
+        (running.home.parent / "cards" / f"{card.name}.json").write_bytes(canonical.encode(card.to_json()))
+    (withdrawal,) = [said.id for said, _ in mine.ledger.unread(agreement, ()) if said.type == "withdrawal"]
+    receipt = tmp_path / "receipt.json"
+    assert sealstat("receipt", withdrawal[:12], "--out", receipt).exit_code == 0
+    checked = ["verify", str(receipt), "--log", running.url, "--trust", str(running.home.parent / "cards")]
+    verdict = CliRunner().invoke(app, checked)
+    assert (verdict.exit_code, verdict.stdout.startswith("NOT YET DUE")) == (1, True), verdict.output
+
     running.stop()
     assert monitor() == (1, ["unreachable"])
 
@@ -100,5 +113,7 @@ def test_a_further_log_is_followed_beside_the_agreements(running: HostProcess, m
     words = sealstat("monitor", running.url, "--once")
     assert words.exit_code == 0, words.output
     assert f"{running.url}: 1 entries verified" in words.stdout
+    away = sealstat("monitor", "http://127.0.0.1:9", running.url, "--once")
+    assert (away.exit_code, "WARNING unreachable" in away.stdout, "1 entries" in away.stdout) == (1, True, True)
     nothing = sealstat("monitor", "--once")
     assert (nothing.exit_code, "nothing to follow" in str(nothing.exception)) == (1, True)

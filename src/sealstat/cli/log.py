@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sealstat.cli.monitor import monitor
-from sealstat.cli.shared import JsonOption, note, show_json
+from sealstat.cli.shared import HomeOption, JsonOption, note, show_json
 
 if TYPE_CHECKING:
     from sealstat.cli.logs import Source
@@ -147,6 +147,27 @@ def compare(
         raise typer.Exit(FAULT)
     if found.relation is Relation.UNPROVEN:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `sealstat log receipt 53977192 --out receipt.json`")
+def receipt(
+    statement: Annotated[str, typer.Argument(help="The beginning of its id.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    home: HomeOption = None,
+) -> None:
+    """Write the host's receipt of a statement of this party's, for `sealstat verify --log`."""
+    from sealstat.cli.shared import open_home
+    from sealstat.crypto import canonical
+    from sealstat.party.errors import PartyError
+    from sealstat.party.member import identified
+
+    held = open_home(home).ledger.facts("receipt")
+    id = identified(statement, list(held), "receipt")
+    try:
+        out.write_bytes(canonical.encode(held[id]["receipt"]) + b"\n")
+    except (KeyError, TypeError) as error:
+        raise PartyError(f"the host gave no receipt for statement {id[:16]}…") from error
+    print(f"{out}: the host's receipt for statement {id[:16]}…")
 
 
 def _log_key(key: str | None, *sources: "Source") -> "VerifierKey":

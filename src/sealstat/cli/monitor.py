@@ -2,6 +2,7 @@
 
 import json as formats
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from sealstat.cli.shared import HomeOption, HostOption, JsonOption
 
 if TYPE_CHECKING:
+    from sealstat.log.reader import Fetch
     from sealstat.party.home import Home
     from sealstat.party.monitor import AgreementWatch, LogWatch, Look
 
@@ -45,7 +47,6 @@ def monitor(
 def _watches(
     home: "Home", logs: list[str], agreements: list[str], key: str | None, host: str | None
 ) -> "list[AgreementWatch | LogWatch]":
-    from sealstat.cli.logs import open_source
     from sealstat.party.errors import PartyError
     from sealstat.party.member import discover, identified, utc_now
     from sealstat.party.monitor import AgreementWatch, LogWatch
@@ -56,14 +57,17 @@ def _watches(
     wanted = [identified(start, known, "agreement") for start in agreements] or known
     watches: list[AgreementWatch | LogWatch] = []
     watches += [AgreementWatch(home, id, host=host, clock=utc_now) for id in wanted]
-    for place in logs:
-        source = open_source(place)
-        if (named := key or source.named_key) is None:
-            raise PartyError(f"{place} does not say its log's key: give it with --key")
-        watches.append(LogWatch(home.ledger, place, source.files, named))
+    watches += [LogWatch(home.ledger, place, partial(_connect, place, key)) for place in logs]
     if not watches:
         raise PartyError("there is nothing to follow: no agreement is known here, and no log was named")
     return watches
+
+
+def _connect(place: str, key: str | None) -> "tuple[Fetch, str | None]":
+    from sealstat.cli.logs import open_source
+
+    source = open_source(place)
+    return source.files, key or source.named_key
 
 
 def _say(home: "Home", looks: "list[Look]", grace_s: int, *, json: bool) -> int:

@@ -92,7 +92,7 @@ def approve_leaving(home: Home, agreement: str, host: str | None) -> Member:
         body=body,
         at=utc_now(),
     )
-    client.send(said)
+    home.ledger.note_fact("receipt", said.id, client.send(said))
     before.await_leaf(before.say("successor", {"new": agreement}))
     # the approval stands under an agreement that this party does not follow: its leaf is looked for in the proven log
     assert before.follower.checkpoint is not None

@@ -335,17 +335,14 @@ class AgreementWatch:
 class LogWatch:
     """A monitor of a log for its own sake: that it only grows, and that its entries give its roots."""
 
-    def __init__(self, ledger: Ledger, place: str, fetch: Fetch, key: str) -> None:
+    def __init__(self, ledger: Ledger, place: str, connect: Callable[[], tuple[Fetch, str | None]]) -> None:
         """Follow a log under the key that was known for this place first.
 
         Args:
-            key: its verifier key, if the place is new.
+            connect: gives the log's ``fetch`` and, if it is known, the verifier key for a place that is new.
         """
-        self._ledger, self._place, self._reader, self._fetch = ledger, place, LogReader(fetch), fetch
-        known = ledger.fact("monitored-log", place)
-        self._key = parse_verifier_key(known["key"] if known else key)
-        self._note: bytes | None = known["note"].encode() if known else None
-        self._frontier = Frontier.from_json(known["frontier"]) if known else Frontier()
+        self._ledger, self._place, self._connect = ledger, place, connect
+        self._frontier = Frontier()
 
     def look(self) -> Look:
         """Read on."""
@@ -356,25 +353,31 @@ class LogWatch:
             alarms.append(_two_notes(self._place, error))
         except LogError as error:
             alarms.append(Alarm(kind=Kind.UNVERIFIABLE, where=self._place, sentence=str(error)))
-        except WireError as error:
+        except (WireError, OSError) as error:
             alarms.append(Alarm(kind=Kind.UNREACHABLE, where=self._place, sentence=str(error)))
         return Look(where=self._place, size=self._frontier.size, statements=0, alarms=tuple(alarms))
 
     def _read_on(self) -> None:
-        newest = self._verify(self._fetch("checkpoint"))
-        if self._note is not None:
-            self._reader.consistency(self._verify(self._note), newest)
+        known = self._ledger.fact("monitored-log", self._place)
+        if known:
+            self._frontier = Frontier.from_json(known["frontier"])
+        fetch, named = self._connect()
+        text = known["key"] if known else named
+        if text is None:
+            raise LogError(f"{self._place} does not say its log's key: give it with --key")
+        key, reader = parse_verifier_key(text), LogReader(fetch)
+        newest = verify_checkpoint(fetch("checkpoint"), log_key=key, witnesses=[], quorum=0)
+        if known:
+            trusted = verify_checkpoint(known["note"].encode(), log_key=key, witnesses=[], quorum=0)
+            reader.consistency(trusted, newest)
         frontier = self._frontier
-        for piece in self._reader.stream(frontier.size, newest.checkpoint):
+        for piece in reader.stream(frontier.size, newest.checkpoint):
             frontier = frontier.append(leaf_hash(entry) for entry in piece)
         if frontier.root() != newest.checkpoint.root:
             raise LogError("the entries do not lead from what was read before to the checkpoint")
-        self._note, self._frontier = newest.note, frontier
-        place = {"key": str(self._key), "note": newest.note.decode(), "frontier": frontier.to_json()}
+        self._frontier = frontier
+        place = {"key": text, "note": newest.note.decode(), "frontier": frontier.to_json()}
         self._ledger.note_fact("monitored-log", self._place, place)
-
-    def _verify(self, note: bytes) -> VerifiedCheckpoint:
-        return verify_checkpoint(note, log_key=self._key, witnesses=[], quorum=0)
 
 
 def _two_notes(where: str, error: SplitView | Rollback) -> Alarm:

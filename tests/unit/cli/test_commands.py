@@ -47,7 +47,9 @@ def test_every_command_of_the_contract_exists() -> None:
         agreement new; agreement check; agreement explain; agreement approve; agreement withdraw; agreement show;
         host serve; host admit; enclave serve; witness serve; measure; deliver; run start; run show; run abandon; fetch;
         evidence verify; evidence show;
-        proof; verify; log check; statistic list; statistic describe; statistic run; synthetic population;
+        proof; verify;
+        log check; log export; log compare; log checkpoint; log prove; log receipt; log monitor;
+        statistic list; statistic describe; statistic run; synthetic population;
         pseudonymise file; pseudonymise serve; pseudonymise close;
         case list; case run"""
     assert {" ".join(name.split()) for name in expected.split(";")} <= ALL.keys()

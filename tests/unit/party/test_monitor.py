@@ -262,9 +262,11 @@ def test_a_further_log_is_followed_under_its_first_key(watched: Watched) -> None
     watched.approve()
     key = builders.host().card.log_key
 
-    def look(named: str = key) -> list[Alarm]:
-        return list(LogWatch(watched.home.ledger, "copy", watched.served.log_file, named).look().alarms)
+    def look(named: str | None = key) -> list[Alarm]:
+        watch = LogWatch(watched.home.ledger, "copy", lambda: (watched.served.log_file, named))
+        return list(watch.look().alarms)
 
+    assert [alarm.kind for alarm in look(None)] == [Kind.UNVERIFIABLE], "no key is known"
     assert look() == []
     watched.story.noise(600)
     watched.story.withdraw("operator-b")
