@@ -2,8 +2,9 @@
 
 Every file is proven by the one above it before it is written, from the signed checkpoint down: the partial tiles of
 the right edge give the root; a full tile's root stands in the tile above; a bundle's entries hash to its tile of
-level 0. So a file that is there was proven, a copy that was interrupted goes on where it stopped, and memory holds
-one tile a level. The checkpoint comes last: a folder with a checkpoint has all that it needs.
+level 0. A file that is in the folder already is proven as well, and fetched again if it is another log's or damaged; so
+a copy that was interrupted goes on where it stopped. Memory holds a few tiles. The checkpoint comes last: a folder with
+a checkpoint has all that it needs.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sealstat.log.checkpoint import VerifiedCheckpoint
-from sealstat.log.errors import MalformedError, MissingTileError, StoreError, TreeMismatchError
+from sealstat.log.errors import MalformedError, MissingTileError, TreeMismatchError
 from sealstat.log.merkle import Frontier, leaf_hash, root
 from sealstat.log.reader import Fetch, LogReader
 from sealstat.log.tiles import (
@@ -42,7 +45,7 @@ class Exported:
     Attributes:
         size: entries of the copied log.
         written: files that were not there before.
-        present: files that an earlier copy had proven and written.
+        present: files that were there, and are what the checkpoint commits to.
     """
 
     size: int
@@ -93,9 +96,9 @@ def export(
         copy.full_tiles(level)
     copy.bundles(progress)
     _put(folder / CHECKPOINT, checkpoint.note)
-    for partial in folder.glob("tile/**/*.p"):  # the full tile is there: readers of old checkpoints take its beginning
-        if partial.with_suffix("").exists():
-            shutil.rmtree(partial)
+    for outgrown in folder.glob("tile/**/*.p"):  # the full tile is there: readers of old checkpoints take its beginning
+        if outgrown.with_suffix("").exists():
+            shutil.rmtree(outgrown)
     return Exported(copy.size, copy.written, copy.present)
 
 
@@ -114,40 +117,38 @@ class _Copy:
             edge.append([])
             if count % TILE_WIDTH:
                 tile = tile_at(level, count // TILE_WIDTH, self.size)
-                data = self._file(tile)
-                found.append((tile, data))
-                edge[level] = self._hashes(tile, data)
+                found.append((tile, self._served(tile)))
+                edge[level] = _hashes(*found[-1])
         if Frontier(self.size, frontier_hashes(edge)).root() != expected:
             raise TreeMismatchError("the log's right edge does not give its checkpoint's root: ask again, or report it")
         for tile, data in found:
-            self._keep(tile, data)
+            self._keep(tile, data, there=self._there(tile) == data)
 
     def full_tiles(self, level: int) -> None:
         """A level's full tiles, each by its hash in the level above, which is there already."""
         for index in range(self._count(level) // TILE_WIDTH):
             tile = Tile(level, index)
-            if self._there(tile):
-                continue
-            data = self._file(tile)
-            if root(self._hashes(tile, data)) != self._parent_of(tile)[index % TILE_WIDTH]:
-                raise _wrong(tile)
-            self._keep(tile, data)
+            self._obtain(tile, partial(_has_root, self._parent_of(tile)[index % TILE_WIDTH]))
 
     def bundles(self, progress: Callable[[int, int], None]) -> None:
         """The entries, each bundle by its tile of level 0."""
         for index in range(-(-self.size // TILE_WIDTH)):
-            tile = tile_at("entries", index, self.size)
-            if not self._there(tile):
-                data = self._file(tile)
-                hashes = tile_at(0, index, self.size)
-                try:
-                    leaves = [leaf_hash(entry) for entry in decode_bundle(data, tile.width)]
-                except MalformedError as error:
-                    raise _wrong(tile) from error
-                if leaves != self._hashes(hashes, self._path(hashes).read_bytes()):
-                    raise _wrong(tile)
-                self._keep(tile, data)
+            tile, above = tile_at("entries", index, self.size), tile_at(0, index, self.size)
+            self._obtain(tile, partial(_has_leaves, _hashes(above, self._path(above).read_bytes())))
             progress(min(self.size, (index + 1) * TILE_WIDTH), self.size)
+
+    def _obtain(self, tile: Tile, proven: Callable[[Tile, bytes], bool]) -> None:
+        """Have a file in the folder that is proven, be it one that is there."""
+        data = self._there(tile)
+        if data is not None:
+            with suppress(TreeMismatchError):
+                if proven(tile, data):
+                    self._keep(tile, data, there=True)
+                    return
+        data = self._served(tile)
+        if not proven(tile, data):
+            raise _wrong(tile)
+        self._keep(tile, data, there=False)
 
     def _count(self, level: int) -> int:
         return self.size >> TILE_HEIGHT * level
@@ -156,16 +157,10 @@ class _Copy:
         assert isinstance(tile.level, int)
         above = tile_at(tile.level + 1, tile.index // TILE_WIDTH, self.size)
         if self._parent is None or self._parent[0] != above:
-            self._parent = above, self._hashes(above, self._path(above).read_bytes())
+            self._parent = above, _hashes(above, self._path(above).read_bytes())
         return self._parent[1]
 
-    def _hashes(self, tile: Tile, data: bytes) -> list[bytes]:
-        try:
-            return split_hashes(data, tile.width)
-        except MalformedError as error:
-            raise _wrong(tile) from error
-
-    def _file(self, tile: Tile) -> bytes:
+    def _served(self, tile: Tile) -> bytes:
         try:
             return self._reader.file(tile)
         except MalformedError as error:
@@ -174,20 +169,35 @@ class _Copy:
     def _path(self, tile: Tile) -> Path:
         return self._folder / tile.path
 
-    def _there(self, tile: Tile) -> bool:
-        there = self._path(tile).exists()
-        self.present += there
-        return there
+    def _there(self, tile: Tile) -> bytes | None:
+        try:
+            return self._path(tile).read_bytes()
+        except FileNotFoundError:
+            return None
 
-    def _keep(self, tile: Tile, data: bytes) -> None:
-        path = self._path(tile)
-        if path.exists():
-            if path.read_bytes() != data:
-                raise StoreError(f"{path} has other bytes than the log proves: remove it and export again")
-            self.present += 1
-            return
-        _put(path, data)
-        self.written += 1
+    def _keep(self, tile: Tile, data: bytes, *, there: bool) -> None:
+        if not there:
+            _put(self._path(tile), data)
+        self.present += there
+        self.written += not there
+
+
+def _hashes(tile: Tile, data: bytes) -> list[bytes]:
+    try:
+        return split_hashes(data, tile.width)
+    except MalformedError as error:
+        raise _wrong(tile) from error
+
+
+def _has_root(expected: bytes, tile: Tile, data: bytes) -> bool:
+    return root(_hashes(tile, data)) == expected
+
+
+def _has_leaves(expected: list[bytes], tile: Tile, data: bytes) -> bool:
+    try:
+        return [leaf_hash(entry) for entry in decode_bundle(data, tile.width)] == expected
+    except MalformedError as error:
+        raise _wrong(tile) from error
 
 
 def _wrong(tile: Tile) -> TreeMismatchError:
@@ -195,7 +205,7 @@ def _wrong(tile: Tile) -> TreeMismatchError:
 
 
 def _put(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; a power cut may lose it, and the next export writes it again."""
+    """Write a file whole or not at all; a power cut may lose it, and the next export fetches it again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_bytes(data)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sealstat.log.errors import MalformedError, MissingTileError, Rollback, SplitView, StoreError, TreeMismatchError
+from sealstat.log.errors import MalformedError, MissingTileError, Rollback, SplitView, TreeMismatchError
 from sealstat.log.export import export, read_folder
 from sealstat.log.reader import LogReader
 from sealstat.log.tiles import new_tiles
@@ -91,12 +91,24 @@ def test_a_log_that_shrank_or_forked_is_not_copied_over(make_log, out):
     assert files(out) == kept
 
 
-def test_a_foreign_file_in_the_folder_is_not_taken_for_the_logs(make_log, out):
-    log = make_log(10)
-    (out / "tile/0/000.p").mkdir(parents=True)
-    (out / "tile/0/000.p/10").write_bytes(bytes(320))
-    with pytest.raises(StoreError, match="other bytes"):
-        export(log.fetch, log.verified(), out)
+@pytest.mark.parametrize("path", ["tile/0/000", "tile/0/002.p/88", "tile/entries/000", "tile/1/000.p/2"])
+@pytest.mark.parametrize("data", [bytes(8192), b""], ids=["other", "cut"])
+def test_a_damaged_file_in_the_folder_is_fetched_again(make_log, out, path, data):
+    log = make_log(600)
+    export(log.fetch, log.verified(), out)
+    (out / path).write_bytes(data)
+    done = export(log.fetch, log.verified(), out)
+    assert (done.written, done.present) == (1, len(log.files) - 1)
+    assert (out / path).read_bytes() == log.files[path]
+
+
+def test_what_a_broken_off_copy_of_a_fork_left_is_not_taken_for_the_logs(make_log, out):
+    log, fork = make_log(600), make_log([b"other", *(b"entry %d" % i for i in range(1, 600))])
+    del fork.files["tile/entries/001"]
+    with pytest.raises(MissingTileError):
+        export(fork.fetch, fork.verified(), out)
+    export(log.fetch, log.verified(), out)
+    LogReader(read_folder(out)).check_whole_log(log.checkpoint())
 
 
 def test_a_folder_is_read_by_the_paths_of_a_log_alone(tmp_path):
