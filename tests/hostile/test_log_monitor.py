@@ -12,9 +12,10 @@ from typer.testing import CliRunner, Result
 import builders
 import desk
 import hosting
-from hosting import HostProcess
+from hosting import HostProcess, Witnesses
 from sealstat.cli.app import app
 from sealstat.crypto import canonical
+from sealstat.log.witness import origin_hash
 from sealstat.party.agreements import propose
 from sealstat.party.home import Home
 from sealstat.party.member import Member
@@ -23,8 +24,14 @@ ME = "operator-a"
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[HostProcess]:
-    with hosting.witnesses(tmp_path) as around, hosting.host(tmp_path, around) as host:
+def around(tmp_path: Path) -> Iterator[Witnesses]:
+    with hosting.witnesses(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def running(tmp_path: Path, around: Witnesses) -> Iterator[HostProcess]:
+    with hosting.host(tmp_path, around) as host:
         yield host
 
 
@@ -53,7 +60,7 @@ def monitor() -> tuple[int, list[str]]:
 
 @pytest.mark.slow
 def test_a_host_that_puts_an_older_home_back_is_found_by_monitor_and_comparison(
-    running: HostProcess, mine: Home, tmp_path: Path
+    running: HostProcess, around: Witnesses, mine: Home, tmp_path: Path
 ) -> None:
     agreement = propose(mine, running.agreement(), running.url)
     member = Member(mine, agreement, running.url)
@@ -75,6 +82,10 @@ def test_a_host_that_puts_an_older_home_back_is_found_by_monitor_and_comparison(
     same = sealstat("compare", mine.path, tmp_path / "copy")
     assert (same.exit_code, "the same" in same.stdout) == (0, True), same.output
 
+    remembered = f"{around.url}/witness-1/{origin_hash(running.card.origin)}"
+    agreed = sealstat("compare", remembered, running.url)
+    assert (agreed.exit_code, "the same" in agreed.stdout) == (0, True), agreed.output
+
     stranger = hosting.approval(agreement, ME)
     running.client(ME).send(stranger)  # with this party's key, and not by its software
     hosting.wait_cosigned(running, 3)
@@ -90,6 +101,8 @@ def test_a_host_that_puts_an_older_home_back_is_found_by_monitor_and_comparison(
     assert {path.name for path in kept.iterdir()} == {"old.checkpoint", "new.checkpoint"}
     found = sealstat("compare", mine.path, running.url)
     assert (found.exit_code, "ROLLBACK" in found.stdout) == (3, True), found.output
+    by_witness = sealstat("compare", running.url, remembered)
+    assert (by_witness.exit_code, "ROLLBACK" in by_witness.stdout) == (3, True), by_witness.output
     back = sealstat("export", running.url, tmp_path / "copy", "--key", running.card.log_key)
     assert back.exit_code == 1
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typer.testing import CliRunner
 
-from sealstat.log import Cosigner, LogProof, add_signatures, parse_note, verify_checkpoint
-from sealstat.log.export import export, read_folder
+from sealstat.cli.app import app
+from sealstat.log import Cosigner, add_signatures, parse_note
 from sealstat.log.store import TileLog
 
 pytestmark = pytest.mark.slow
@@ -54,18 +55,22 @@ def checklog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     folder = tmp_path_factory.mktemp("log")
-    keys = [cosigner.verifier for cosigner in COSIGNERS]
     with TileLog(folder / "log", ORIGIN, KEY) as log:
         for start in range(0, SIZE, 7000):
             log.append([b"entry %d" % n for n in range(start, start + 7000)])
-        text = log.committed.serialise()
+        text, key = log.committed.serialise(), str(log.verifier)
         lines = [cosigner.sign(text, timestamp=1_800_000_000) for cosigner in COSIGNERS]
-        note = add_signatures(log.sign_checkpoint(), lines, [log.verifier, *keys])
-        proof = LogProof(65_537, tuple(log.inclusion_proof(65_537)), note)
-        (folder / "entry.tlog-proof").write_bytes(proof.serialise())
-        verified = verify_checkpoint(note, log_key=log.verifier, witnesses=keys, quorum=2)
-        export(read_folder(folder / "log"), verified, folder / "copy")
-        return Exported(folder / "copy", folder / "entry.tlog-proof", str(log.verifier))
+        keys = [log.verifier, *(cosigner.verifier for cosigner in COSIGNERS)]
+        log.publish(add_signatures(log.sign_checkpoint(), lines, keys))
+    exported = Exported(folder / "copy", folder / "entry.tlog-proof", key)
+    sealstat("export", folder / "log", exported.folder, "--key", key)
+    sealstat("prove", exported.folder, 65_537, "--out", exported.proof, "--key", key)
+    return exported
+
+
+def sealstat(*words: object) -> None:
+    done = CliRunner().invoke(app, ["log", *map(str, words)])
+    assert done.exit_code == 0, done.output
 
 
 @pytest.fixture
