@@ -2,16 +2,23 @@
 
 import contextlib
 import hashlib
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import builders
+from sealstat.crypto import canonical
+from sealstat.crypto.errors import CryptoError
+from sealstat.crypto.receipt import parse_receipt
+from sealstat.host.receipts import make_receipt
 from sealstat.log import merkle, tiles
-from sealstat.log.checkpoint import Checkpoint, parse_checkpoint
+from sealstat.log.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
+from sealstat.log.compare import Relation, compare
 from sealstat.log.errors import LogError, MissingTileError, ProofError, TreeMismatchError
-from sealstat.log.note import Cosigner, LogSigner, Note, parse_note, parse_verifier_key
+from sealstat.log.note import Cosigner, LogSigner, Note, parse_note, parse_verifier_key, sign_note
 from sealstat.log.proof import LogProof, parse_proof
 from sealstat.log.reader import LogReader
 from sealstat.log.witness import build_add_checkpoint, parse_add_checkpoint
@@ -187,6 +194,51 @@ def test_a_request_to_cosign_has_one_form(data):
     request = parsed_or_none(parse_add_checkpoint, data)
     if request is not None:
         assert build_add_checkpoint(request.old_size, request.proof, request.note.serialise()) == data
+
+
+RECEIPT = make_receipt(
+    builders.host().signer,
+    origin=builders.host().card.origin,
+    leaf=canonical.encode({"agreement": "a" * 64, "id": "b" * 64, "type": "approval"}),
+    received=datetime(2026, 10, 5, tzinfo=UTC),
+    merge_delay_s=60,
+)
+
+
+@settings(deadline=None)
+@given(mutated(RECEIPT))
+def test_a_receipt_has_one_form(data):
+    try:
+        receipt = parse_receipt(data, builders.host().card)
+    except CryptoError:
+        return
+    assert receipt.envelope == data.strip() == RECEIPT
+
+
+# --- comparing ---
+
+
+def verified(leaves):
+    log = LogSigner("property.example/log", key("log"))
+    note = sign_note(Checkpoint(log.name, len(leaves), merkle.root(leaves)).serialise(), log)
+    return verify_checkpoint(note, log_key=log.verifier, witnesses=[], quorum=0)
+
+
+@settings(deadline=None, max_examples=50)
+@given(SIZES, SIZES, st.integers(0, 600))
+def test_two_checkpoints_are_consistent_just_where_no_leaf_differs(old, new, changed):
+    old, new = sorted((old, new))
+    fork = [*LEAVES[:changed], merkle.leaf_hash(b"another"), *LEAVES[changed + 1 :]][:old]
+    files = {
+        tile.path: b"".join(
+            merkle.root(LEAVES[n * 256**tile.level : (n + 1) * 256**tile.level])
+            for n in range(tile.index * 256, tile.index * 256 + tile.width)
+        )
+        for tile in tiles.new_tiles(0, new)
+        if tile.level != "entries"
+    }
+    found = compare(verified(fork), verified(LEAVES[:new]), LogReader(files.__getitem__))
+    assert (found.relation is Relation.SPLIT) == (changed < old)
 
 
 # --- reading ---

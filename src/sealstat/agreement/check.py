@@ -20,7 +20,7 @@ from sealstat.crypto.cards import HostCard, PartyCard, SealingKey, SigningKeys, 
 from sealstat.crypto.errors import MalformedError
 from sealstat.crypto.statement import STATEMENT_LIMIT_BYTES
 from sealstat.log.errors import LogError
-from sealstat.log.note import COSIGNATURE, ED25519, parse_verifier_key
+from sealstat.log.note import COSIGNATURE_MLDSA44, COSIGNATURES, ED25519, parse_verifier_key
 
 Finding = tuple[str, str]
 BODY_LIMIT_BYTES = STATEMENT_LIMIT_BYTES - 1024  # the rest is for the frame: type, sender, time
@@ -220,9 +220,12 @@ def _public_keys(card: PartyCard | HostCard | WitnessCard) -> list[bytes]:
             return [*_signing_keys(card.keys), log_key.public]
         case _:
             cosigner = parse_verifier_key(card.cosigner)
-            if cosigner.type != COSIGNATURE:
+            if cosigner.type not in COSIGNATURES:
                 raise MalformedError("a witness' key makes cosignatures")
-            ed25519.Ed25519PublicKey.from_public_bytes(cosigner.public)
+            if cosigner.type == COSIGNATURE_MLDSA44:
+                mldsa.MLDSA44PublicKey.from_public_bytes(cosigner.public)
+            else:
+                ed25519.Ed25519PublicKey.from_public_bytes(cosigner.public)
             return [cosigner.public]
 
 

@@ -146,12 +146,18 @@ def enclave_serve(
 
 
 @witness.command("create", epilog="Example: `sealstat witness create witness-uni --home ./witness`")
-def witness_create(name: str, home: ServerHome) -> None:
+def witness_create(
+    name: str,
+    home: ServerHome,
+    post_quantum: Annotated[
+        bool, typer.Option("--post-quantum", help="Cosign with ML-DSA-44 (C2SP type 06), not with Ed25519.")
+    ] = False,
+) -> None:
     """Make a witness's key and card."""
     from sealstat.cli.witnesses import create
     from sealstat.crypto.cards import fingerprint, spoken
 
-    card = create(home, name)
+    card = create(home, name, post_quantum=post_quantum)
     print(f"witness {name}: its card, for agreements and the host: {home / 'card.json'}")
     print(f"its fingerprint, to read aloud: {spoken(fingerprint(card))}")
     note(f"its verifier key: {card.cosigner}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 
-from sealstat.crypto.cards import parse_card, unb64
+from sealstat.crypto.cards import HostCard, PartyCard, WitnessCard, parse_card, unb64
 from sealstat.crypto.errors import CryptoError
 from sealstat.release.commitment import content
 from sealstat.verify import BundleError, Trust
@@ -19,12 +19,19 @@ def read_trust(folder: Path | None) -> Trust:
     Raises:
         BundleError: a file of the folder is no card.
     """
-    if folder is None:
-        return Trust()
+    return Trust() if folder is None else Trust.of_cards(read_cards(folder))
+
+
+def read_cards(folder: Path) -> list[PartyCard | HostCard | WitnessCard]:
+    """The cards of a folder: every .json in it.
+
+    Raises:
+        BundleError: there is none, or a file is no card.
+    """
     paths = sorted(folder.glob("*.json"))
     if not paths:
         raise BundleError(f"{folder} holds no cards: put the cards of those you trust there as .json files")
-    cards = []
+    cards: list[PartyCard | HostCard | WitnessCard] = []
     for path in paths:
         try:
             card = parse_card(path.read_bytes())
@@ -33,7 +40,7 @@ def read_trust(folder: Path | None) -> Trust:
         if card.kind == "instance":
             raise BundleError(f"{path} is the card of an enclave instance: trust in one is what a proof must show")
         cards.append(card)
-    return Trust.of_cards(cards)
+    return cards
 
 
 def read_results(folder: Path) -> dict[str, tuple[bytes, bytes]]:

@@ -152,7 +152,7 @@ class WitnessCard(Strict):
 
     kind: Literal["witness"]
     name: Name
-    cosigner: Annotated[str, Field(max_length=512)]
+    cosigner: Annotated[str, Field(max_length=2560)]  # of ML-DSA-44 1,313 bytes in base64 behind a name
     valid: Validity
 
 

@@ -117,11 +117,11 @@ def sign(signer: Signer, *, type: str, by: str, agreement: str | None, body: dic
     return Statement(frame, payload, signer.sign(pae(payload_type(type), payload)))
 
 
-def parse(data: bytes) -> Statement:
-    """A statement from an envelope's bytes: size and form, then canonical payload and frame; no signature yet.
+def unpack(data: bytes) -> tuple[str, bytes, dict[str, bytes]]:
+    """The payload type, payload and signatures by algorithm of a DSSE envelope; nothing is verified.
 
     Raises:
-        MalformedError: anything else than one canonical envelope over one canonical statement.
+        MalformedError: too large, not canonical, or not one envelope.
     """
     if len(data) > _ENVELOPE_LIMIT_BYTES:
         raise MalformedError(f"expected an envelope of at most {_ENVELOPE_LIMIT_BYTES} bytes, got {len(data)}")
@@ -129,15 +129,24 @@ def parse(data: bytes) -> Statement:
         envelope = _Envelope.model_validate(canonical.decode(data, limit=_ENVELOPE_LIMIT_BYTES))
     except ValidationError as error:
         raise MalformedError(f"not a DSSE envelope: {first_problem(error)}") from error
-    payload = unb64(envelope.payload)
     signatures = {signature.keyid: unb64(signature.sig) for signature in envelope.signatures}
     if len(signatures) != len(envelope.signatures) or list(signatures) != sorted(signatures):
         raise MalformedError("the envelope's signatures are not in canonical order, each once")
+    return envelope.payload_type, unb64(envelope.payload), signatures
+
+
+def parse(data: bytes) -> Statement:
+    """A statement from an envelope's bytes: size and form, then canonical payload and frame; no signature yet.
+
+    Raises:
+        MalformedError: anything else than one canonical envelope over one canonical statement.
+    """
+    kind, payload, signatures = unpack(data)
     try:
         frame = Frame.model_validate(canonical.decode(payload, limit=STATEMENT_LIMIT_BYTES))
     except ValidationError as error:
         raise MalformedError(f"not a statement: {first_problem(error)}") from error
-    if envelope.payload_type != payload_type(frame.type):
+    if kind != payload_type(frame.type):
         raise MalformedError("the envelope's payloadType is not that of the statement in it")
     if (frame.agreement is None) != (frame.type == "agreement"):
         raise MalformedError("a statement names its agreement, and only the agreement itself names none")
@@ -158,4 +167,4 @@ def parse_leaf(entry: bytes) -> tuple[str, str, str]:
     return value["agreement"], value["id"], value["type"]
 
 
-__all__ = ["Frame", "Statement", "pae", "parse", "parse_leaf", "payload_type", "sign"]
+__all__ = ["Frame", "Statement", "pae", "parse", "parse_leaf", "payload_type", "sign", "unpack"]

@@ -6,9 +6,8 @@ from typing import Any
 from sealstat.crypto import canonical
 from sealstat.crypto.cards import b64
 from sealstat.crypto.identity import Signer
+from sealstat.crypto.receipt import PAYLOAD_TYPE
 from sealstat.crypto.statement import pae
-
-PAYLOAD_TYPE = "application/vnd.sealstat.receipt.v1+json"
 
 
 def make_receipt(signer: Signer, *, origin: str, leaf: bytes, received: datetime, merge_delay_s: int) -> bytes:

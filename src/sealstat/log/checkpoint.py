@@ -9,7 +9,7 @@ from types import MappingProxyType
 from sealstat.log._text import MAX_SIZE, decode_hash, encode_base64, parse_decimal
 from sealstat.log.errors import CheckpointError, MalformedError, QuorumError, SignatureError
 from sealstat.log.merkle import EMPTY_ROOT, HASH_BYTES
-from sealstat.log.note import COSIGNATURE, ED25519, VerifierKey, check_text, parse_note, verify_note
+from sealstat.log.note import COSIGNATURES, ED25519, VerifierKey, check_text, parse_note, verify_note
 
 FUTURE_TOLERANCE_S = 60
 """How far a witness's clock may be ahead of the reader's."""
@@ -70,7 +70,7 @@ class VerifiedCheckpoint:
     Attributes:
         checkpoint: what was signed.
         note: the note as received.
-        cosigned_at: for each witness's public key (32 bytes) the newest time it cosigned, POSIX seconds.
+        cosigned_at: for each witness's public key the newest time it cosigned, POSIX seconds.
     """
 
     checkpoint: Checkpoint
@@ -114,7 +114,7 @@ def verify_checkpoint(
     Args:
         note: as received.
         log_key: of type ED25519.
-        witnesses: of type COSIGNATURE; a public key under two names counts once.
+        witnesses: of a type in COSIGNATURES; a public key under two names counts once.
         quorum: how many distinct witness keys must have cosigned; 0 for none.
         origin: the log's; by default the log key's name.
     Raises:
@@ -124,8 +124,8 @@ def verify_checkpoint(
         QuorumError: too few witnesses.
         ValueError: the trusted keys themselves cannot be right.
     """
-    if log_key.type != ED25519 or any(key.type != COSIGNATURE for key in witnesses):
-        raise ValueError("a log key signs with type 01, witnesses with type 04: check the trusted keys")
+    if log_key.type != ED25519 or any(key.type not in COSIGNATURES for key in witnesses):
+        raise ValueError("a log key signs with type 01, witnesses with 04 or 06: check the trusted keys")
     if any(key.public == log_key.public for key in witnesses):
         raise ValueError("the log's own key is no witness: check the trusted keys")
     # (1) form, (2) signatures; the text is read only after that.

@@ -1,4 +1,4 @@
-"""Signed notes (C2SP signed-note) and the two kinds of signature this project uses on them. Pure.
+"""Signed notes (C2SP signed-note) and the three kinds of signature this project uses on them. Pure.
 
 A note is a text, an empty line, and signature lines ``— <name> base64(key id || signature)``. A line belongs to a
 key if name and id match; lines of unknown keys are ignored, a line of a known key must verify.
@@ -13,8 +13,9 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
 
-from sealstat.log._text import decode_base64, encode_base64
+from sealstat.log._text import decode_base64, decode_hash, encode_base64, parse_decimal
 from sealstat.log.errors import MalformedError, SignatureError
 
 MAX_NOTE_BYTES = 64 * 1024
@@ -24,11 +25,14 @@ MAX_TIMESTAMP = 2**63 - 1
 ED25519 = 0x01
 """Type of a log's own signature: over the note's text."""
 COSIGNATURE = 0x04
-"""Type of a witness's cosignature/v1: over a timestamp and the note's text."""
+"""Type of a witness's Ed25519 cosignature/v1: over a timestamp and the note's text."""
+COSIGNATURE_MLDSA44 = 0x06
+"""Type of a witness's ML-DSA-44 cosignature: over its name, a timestamp, and the checkpoint's origin, size and root."""
+COSIGNATURES = frozenset({COSIGNATURE, COSIGNATURE_MLDSA44})
 
 _DASH = "— "  # U+2014 and one space
-_KEY_BYTES = 32
-_SIGNATURE_BYTES = 64
+_ED25519_KEY_BYTES, _ED25519_SIGNATURE_BYTES = 32, 64
+_MLDSA44_KEY_BYTES, _MLDSA44_SIGNATURE_BYTES = 1312, 2420
 _MAX_NAME = 256
 
 
@@ -39,7 +43,7 @@ class SignatureLine:
     Attributes:
         name: the key's name.
         key_id: 4 bytes.
-        signature: what follows the id: 64 bytes (type 0x01), 8 + 64 (0x04), anything for other types.
+        signature: what follows the id: 64 bytes (type 0x01), 8 + 64 (0x04), 8 + 2,420 (0x06), or anything.
     """
 
     name: str
@@ -127,20 +131,33 @@ def check_name(name: str) -> None:
 
 
 class _Scheme(Protocol):
-    def __call__(self, public: bytes, text: str, signature: bytes) -> int | None: ...
+    def __call__(self, key: VerifierKey, text: str, signature: bytes) -> int | None: ...
 
 
-def _verify_ed25519(public: bytes, text: str, signature: bytes) -> None:
-    if len(signature) != _SIGNATURE_BYTES:
+def _verify_ed25519(key: VerifierKey, text: str, signature: bytes) -> None:
+    if len(signature) != _ED25519_SIGNATURE_BYTES:
         raise InvalidSignature
-    Ed25519PublicKey.from_public_bytes(public).verify(signature, text.encode())
+    Ed25519PublicKey.from_public_bytes(key.public).verify(signature, text.encode())
 
 
-def _verify_cosignature(public: bytes, text: str, signature: bytes) -> int:
+def _verify_cosignature(key: VerifierKey, text: str, signature: bytes) -> int:
+    timestamp = _timestamp(signature, _ED25519_SIGNATURE_BYTES)
+    Ed25519PublicKey.from_public_bytes(key.public).verify(signature[8:], _cosigned_message(text, timestamp))
+    return timestamp
+
+
+def _verify_mldsa44(key: VerifierKey, text: str, signature: bytes) -> int:
+    timestamp = _timestamp(signature, _MLDSA44_SIGNATURE_BYTES)
+    message = _cosigned_subtree(key.name, text, timestamp)
+    MLDSA44PublicKey.from_public_bytes(key.public).verify(signature[8:], message)
+    return timestamp
+
+
+def _timestamp(signature: bytes, length: int) -> int:
+    """POSIX seconds before a signature of this length; 0 says nothing of the largest tree, so it is no cosignature."""
     timestamp = int.from_bytes(signature[:8], "big")
-    if len(signature) != 8 + _SIGNATURE_BYTES or not 0 < timestamp <= MAX_TIMESTAMP:
+    if len(signature) != 8 + length or not 0 < timestamp <= MAX_TIMESTAMP:
         raise InvalidSignature
-    Ed25519PublicKey.from_public_bytes(public).verify(signature[8:], _cosigned_message(text, timestamp))
     return timestamp
 
 
@@ -148,10 +165,37 @@ def _cosigned_message(text: str, timestamp: int) -> bytes:
     return f"cosignature/v1\ntime {timestamp}\n{text}".encode()
 
 
+def _cosigned_subtree(name: str, text: str, timestamp: int) -> bytes:
+    """What an ML-DSA-44 cosigner signs of a checkpoint: the struct ``cosigned_message`` with start 0.
+
+    Unlike the Ed25519 message it names the cosigner, and leaves extension lines out.
+
+    Raises:
+        MalformedError: the text is no checkpoint's, or a name is too long for the struct.
+    Source: C2SP tlog-cosignature, "ML-DSA-44 signed message".
+    """
+    origin, size, root = [*text.split("\n"), "", "", ""][:3]
+    cosigner, log = name.encode(), origin.encode()
+    if not 0 < len(cosigner) <= 255 or not 0 < len(log) <= 255:
+        raise MalformedError("an ML-DSA-44 cosignature takes names of 1 to 255 bytes")
+    return b"".join(
+        (
+            b"subtree/v1\n\0",
+            bytes([len(cosigner)]) + cosigner,
+            timestamp.to_bytes(8, "big"),
+            bytes([len(log)]) + log,
+            bytes(8),
+            parse_decimal(size, "a checkpoint's size").to_bytes(8, "big"),
+            decode_hash(root, "a checkpoint's root"),
+        )
+    )
+
+
 # A new kind of signature is one more line here: type -> (bytes of its public key, verification).
 _SCHEMES: dict[int, tuple[int, _Scheme]] = {
-    ED25519: (_KEY_BYTES, _verify_ed25519),
-    COSIGNATURE: (_KEY_BYTES, _verify_cosignature),
+    ED25519: (_ED25519_KEY_BYTES, _verify_ed25519),
+    COSIGNATURE: (_ED25519_KEY_BYTES, _verify_cosignature),
+    COSIGNATURE_MLDSA44: (_MLDSA44_KEY_BYTES, _verify_mldsa44),
 }
 
 
@@ -161,8 +205,8 @@ class VerifierKey:
 
     Attributes:
         name: as in signature lines; a log key's name is the log's origin.
-        type: ``ED25519`` or ``COSIGNATURE``.
-        public: raw public key, 32 bytes.
+        type: ``ED25519``, ``COSIGNATURE`` or ``COSIGNATURE_MLDSA44``.
+        public: raw public key, 32 bytes (1,312 of ML-DSA-44).
     """
 
     name: str
@@ -172,7 +216,7 @@ class VerifierKey:
     def __post_init__(self) -> None:
         check_name(self.name)
         if self.type not in _SCHEMES:
-            raise MalformedError("a verifier key of an unknown type: expected Ed25519 or cosignature/v1")
+            raise MalformedError("a verifier key of an unknown type: expected 01, 04 or 06")
         if len(self.public) != _SCHEMES[self.type][0]:
             raise MalformedError("a verifier key's public key has the wrong length")
 
@@ -196,7 +240,7 @@ class VerifierKey:
         if (line.name, line.key_id) != (self.name, self.key_id):
             raise SignatureError("the signature line is by another key")
         try:
-            return _SCHEMES[self.type][1](self.public, text, line.signature)
+            return _SCHEMES[self.type][1](self, text, line.signature)
         except (InvalidSignature, ValueError) as error:
             raise SignatureError("a signature by a known key does not verify: the note was changed") from error
 
@@ -237,22 +281,27 @@ class LogSigner:
 
 @dataclass(frozen=True, slots=True)
 class Cosigner:
-    """A witness's private key (type 0x04)."""
+    """A witness's private key: Ed25519 (type 0x04) or ML-DSA-44 (type 0x06)."""
 
     name: str
-    private: Ed25519PrivateKey
+    private: Ed25519PrivateKey | MLDSA44PrivateKey
 
     @property
     def verifier(self) -> VerifierKey:
         """The public half."""
-        return VerifierKey(self.name, COSIGNATURE, self.private.public_key().public_bytes_raw())
+        type = COSIGNATURE if isinstance(self.private, Ed25519PrivateKey) else COSIGNATURE_MLDSA44
+        return VerifierKey(self.name, type, self.private.public_key().public_bytes_raw())
 
     def sign(self, text: str, *, timestamp: int) -> SignatureLine:
         """Cosign a checkpoint's text: at this time (POSIX seconds, > 0) it was the largest seen."""
         if not 0 < timestamp <= MAX_TIMESTAMP:
             raise ValueError("a cosignature's time must be positive POSIX seconds")
-        signature = timestamp.to_bytes(8, "big") + self.private.sign(_cosigned_message(text, timestamp))
-        return SignatureLine(self.name, self.verifier.key_id, signature)
+        key = self.verifier
+        if key.type == COSIGNATURE:
+            message = _cosigned_message(text, timestamp)
+        else:
+            message = _cosigned_subtree(self.name, text, timestamp)
+        return SignatureLine(self.name, key.key_id, timestamp.to_bytes(8, "big") + self.private.sign(message))
 
 
 # --- verifying and building ---------------------------------------------------------------------------------

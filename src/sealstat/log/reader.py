@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from sealstat.log.checkpoint import Checkpoint, VerifiedCheckpoint
 from sealstat.log.errors import MalformedError, MissingTileError, ProofError, Rollback, SplitView, TreeMismatchError
 from sealstat.log.merkle import (
+    HASH_BYTES,
     Frontier,
     consistency_ranges,
     inclusion_ranges,
@@ -31,6 +32,7 @@ from sealstat.log.tiles import (
     TILE_WIDTH,
     Tile,
     decode_bundle,
+    encode_bundle,
     split_hashes,
     tile_at,
 )
@@ -237,7 +239,7 @@ class LogReader:
         def compare(level: int, index: int) -> None:
             nonlocal files
             tile = tile_at(level, index, size)
-            if self._file(tile) != b"".join(edge[level]):
+            if self.file(tile) != b"".join(edge[level]):
                 raise TreeMismatchError(f"tile {tile.path} is not what its entries hash to: report the log")
             files += 1
 
@@ -273,29 +275,32 @@ class LogReader:
         if tile in self._tiles:
             self._tiles.move_to_end(tile)
             return self._tiles[tile]
-        hashes = split_hashes(self._file(tile), tile.width)
+        hashes = split_hashes(self.file(tile), tile.width)
         self._tiles[tile] = hashes
         if len(self._tiles) > _CACHED_TILES:
             self._tiles.popitem(last=False)
         return hashes
 
-    def _file(self, tile: Tile) -> bytes:
-        """A hash tile's bytes; the full tile's first ones when the partial is gone."""
+    def file(self, tile: Tile) -> bytes:
+        """A tile's or bundle's bytes as served, unproven; the full one's beginning when the partial is gone.
+
+        Raises:
+            MissingTileError: there is neither.
+            MalformedError: a full bundle is none.
+        """
         try:
             return self._fetch(tile.path)
         except MissingTileError:
             if tile == tile.full:
                 raise
-            return self._fetch(tile.full.path)[: tile.width * 32]
+            full = self._fetch(tile.full.path)
+        if tile.level == "entries":
+            return encode_bundle(decode_bundle(full, TILE_WIDTH)[: tile.width])
+        return full[: tile.width * HASH_BYTES]
 
     def _bundle(self, tile: Tile) -> list[bytes]:
         try:
-            try:
-                return decode_bundle(self._fetch(tile.path), tile.width)
-            except MissingTileError:
-                if tile == tile.full:
-                    raise
-                return decode_bundle(self._fetch(tile.full.path), TILE_WIDTH)[: tile.width]
+            return decode_bundle(self.file(tile), tile.width)
         except MalformedError as error:
             raise TreeMismatchError(f"{tile.path} is no bundle of {tile.width} entries: report the log") from error
 

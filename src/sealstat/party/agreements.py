@@ -40,7 +40,7 @@ def propose(home: Home, agreement: Agreement, host: str) -> str:
         home.identity.signer, type="agreement", by=home.fingerprint, agreement=None, body=body, at=utc_now()
     )
     home.ledger.post(statement)
-    client.send(statement)
+    home.ledger.note_fact("receipt", statement.id, client.send(statement))
     home.ledger.settle(statement.id)
     home.ledger.act("proposed an agreement", agreement.title, agreement=statement.id)
     return statement.id
@@ -92,7 +92,7 @@ def approve_leaving(home: Home, agreement: str, host: str | None) -> Member:
         body=body,
         at=utc_now(),
     )
-    client.send(said)
+    home.ledger.note_fact("receipt", said.id, client.send(said))
     before.await_leaf(before.say("successor", {"new": agreement}))
     # the approval stands under an agreement that this party does not follow: its leaf is looked for in the proven log
     assert before.follower.checkpoint is not None

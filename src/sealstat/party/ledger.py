@@ -10,7 +10,8 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
@@ -19,8 +20,11 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from sealstat.agreement.model import Agreement
+from sealstat.agreement.statements import parse_body
 from sealstat.crypto import statement as envelopes
 from sealstat.crypto.canonical import encode
+from sealstat.crypto.cards import HostCard
 from sealstat.crypto.derive import subkey
 from sealstat.crypto.statement import Statement
 from sealstat.log.merkle import Frontier
@@ -39,6 +43,40 @@ CREATE TABLE IF NOT EXISTS outbox (id TEXT PRIMARY KEY, agreement TEXT, envelope
 CREATE TABLE IF NOT EXISTS act (n INTEGER PRIMARY KEY, at TEXT, agreement TEXT, what TEXT, why TEXT);
 CREATE TABLE IF NOT EXISTS fact (kind TEXT, ref TEXT, value TEXT, PRIMARY KEY (kind, ref));
 """
+
+
+@dataclass(frozen=True, slots=True)
+class LogTerms:
+    """Whose word counts about a log, by an agreement that a party knows.
+
+    Attributes:
+        host: its card, with the log's key and origin.
+        cosigners: verifier keys of the witnesses.
+    """
+
+    host: HostCard
+    cosigners: tuple[str, ...]
+
+
+def held_checkpoints(home: Path) -> list[tuple[LogTerms, bytes]]:
+    """The checkpoints that a party trusts, the largest first, with the terms of their agreements; needs no passphrase.
+
+    Raises:
+        PartyError: the ledger cannot be read.
+    """
+    query = "SELECT envelope, note FROM place JOIN chain USING (agreement) WHERE chain.place = 0 ORDER BY size DESC"
+    try:
+        with closing(sqlite3.connect(f"{(home / 'party.db').absolute().as_uri()}?mode=ro", uri=True)) as db:
+            rows = db.execute(query).fetchall()
+    except sqlite3.Error as error:
+        raise PartyError(f"the ledger in {home} cannot be read: {error}") from error
+    held = []
+    for envelope, note in rows:
+        terms = parse_body(envelopes.parse(envelope))
+        assert isinstance(terms, Agreement)
+        cosigners = tuple(card.cosigner for card in terms.witnesses.cards)
+        held.append((LogTerms(terms.host.card, cosigners), bytes(note)))
+    return held
 
 
 class Ledger:

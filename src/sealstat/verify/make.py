@@ -9,7 +9,7 @@ from sealstat.agreement.replay import View
 from sealstat.crypto.cards import b64
 from sealstat.log.checkpoint import Checkpoint, VerifiedCheckpoint, parse_checkpoint
 from sealstat.log.merkle import leaf_hash
-from sealstat.log.note import COSIGNATURE, Note, SignatureLine, VerifierKey, parse_note
+from sealstat.log.note import COSIGNATURES, Note, SignatureLine, VerifierKey, parse_note
 from sealstat.verify.bundle import Bundle, Growth, Placed, ids_to_show, named_keys
 from sealstat.verify.errors import BundleError
 
@@ -74,7 +74,7 @@ def _known_lines(note: bytes, agreement: Agreement) -> str:
     newest: dict[VerifierKey, SignatureLine] = {}
     for line in parsed.signatures:
         key = keys.get((line.name, line.key_id))
-        if key is not None and (key not in newest or (key.type == COSIGNATURE and _time(line) > _time(newest[key]))):
+        if key is not None and (key not in newest or (key.type in COSIGNATURES and _time(line) > _time(newest[key]))):
             newest[key] = line
     return Note(parsed.text, tuple(newest.values())).serialise().decode()
 

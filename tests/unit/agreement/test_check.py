@@ -4,12 +4,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 import builders
 from sealstat.agreement import check
 from sealstat.agreement.check import UnsoundAgreementError, check_body, problems
 from sealstat.agreement.model import Agreement
 from sealstat.crypto.cards import b64
+from sealstat.log.note import Cosigner
 from sealstat.statistics.catalogue import Catalogue
 
 
@@ -253,6 +255,12 @@ def test_one_witness_key_under_two_names_counts_once():
     assert "same key" in places(changed("witnesses.cards.1", twin))["witnesses.cards.1"]
     again = builders.witness("witness-2").card.to_json() | {"name": "witness-1"}
     assert "twice" in places(changed("witnesses.cards.1", again))["witnesses.cards.1"]
+
+
+def test_a_witness_may_cosign_with_mldsa():
+    key = str(Cosigner("pq.example", MLDSA44PrivateKey.generate()).verifier)
+    card = builders.witness("witness-2").card.to_json() | {"cosigner": key}
+    assert places(changed("witnesses.cards.1", card)) == {}
 
 
 def test_a_witness_is_not_the_log_itself():

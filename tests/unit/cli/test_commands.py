@@ -1,5 +1,6 @@
 """Every command: documented with an example, one sentence for a mistake, exit codes as promised, no heavy start."""
 
+import base64
 import json
 import os
 import subprocess
@@ -46,7 +47,9 @@ def test_every_command_of_the_contract_exists() -> None:
         agreement new; agreement check; agreement explain; agreement approve; agreement withdraw; agreement show;
         host serve; host admit; enclave serve; witness serve; measure; deliver; run start; run show; run abandon; fetch;
         evidence verify; evidence show;
-        proof; verify; log check; statistic list; statistic describe; statistic run; synthetic population;
+        proof; verify;
+        log check; log export; log compare; log checkpoint; log prove; log receipt; log monitor;
+        statistic list; statistic describe; statistic run; synthetic population;
         pseudonymise file; pseudonymise serve; pseudonymise close;
         case list; case run"""
     assert {" ".join(name.split()) for name in expected.split(";")} <= ALL.keys()
@@ -117,6 +120,15 @@ def test_a_party_is_created_once_and_shows_its_card(tmp_path: Path) -> None:
     assert "holds a party already" in again.stderr
     private = [path for path in (tmp_path / "a").rglob("*") if path.is_file() and path.stat().st_mode & 0o077]
     assert not private, "files of a party's home may be read by others"
+
+
+def test_a_witness_is_created_with_either_kind_of_key(tmp_path: Path) -> None:
+    for options, length in (([], 33), (["--post-quantum"], 1313)):
+        home = tmp_path / f"w{length}"
+        done = sealstat("witness", "create", "w", "--home", str(home), *options)
+        assert done.returncode == 0, done.stderr
+        key = json.loads((home / "card.json").read_text())["cosigner"]
+        assert len(base64.b64decode(key.split("+", 2)[2])) == length
 
 
 def test_help_starts_without_the_heavy_libraries() -> None:
