@@ -59,6 +59,10 @@ _PATTERNS = {  # every pattern of the model has words of its own: a test sees to
     "^(0(\\.[0-9]{1,6})?|1(\\.0{1,6})?)$": "expected a share from 0 to 1 like 0.05",
     "^https?://[^\\s]{1,200}$": "expected an address like https://stats.example:8700",
     "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$": "expected an Ed25519 public key, 44 characters of base64",
+    "^[a-z][a-z0-9_]{0,31}$": "expected a name of small letters a to z, digits and underscores",
+    "^([0-9a-f]{2}){1,64}$": "expected 1 to 64 bytes in hexadecimal, small letters",
+    "^[A-Z0-9-]{3,40}$": "expected the name of an advisory like INTEL-SA-00615",
+    r"^\d{4}-\d{2}-\d{2}$": "expected a day like 2026-12-31",
 }
 _KINDS = {
     "missing": "this field is missing: add it",
@@ -77,6 +81,8 @@ _KINDS = {
     "string_type": "expected one value of text, got a list or fields",
     "list_type": "expected a list, like [a, b]",
     "dict_type": "expected fields, one to a line",
+    "union_tag_invalid": "expected a kind of evidence: {expected_tags}",
+    "union_tag_not_found": "this entry has no kind: add kind: and the kind of evidence",
     "model_type": "expected fields, one to a line",
 }
 
@@ -167,12 +173,26 @@ def _annotation_at(loc: tuple[int | str, ...]) -> Any:
     annotation: Any = Agreement
     for part in loc:
         bare = _bare(annotation)
-        if isinstance(bare, type) and issubclass(bare, BaseModel):
+        tagged = _tagged(annotation, part)
+        if tagged is not None:
+            annotation = tagged
+        elif isinstance(bare, type) and issubclass(bare, BaseModel):
             info = _by_alias(bare).get(str(part))
             annotation = info.rebuild_annotation() if info else Any
         elif get_origin(bare) in (list, dict):
             annotation = get_args(bare)[-1]
     return annotation
+
+
+def _tagged(annotation: Any, tag: int | str) -> Any:
+    """The member of a union by kind that a location's tag means; None if it is no such place."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return None
+    models = [one for one in get_args(annotation) if isinstance(one, type) and issubclass(one, BaseModel)]
+    kinds = [get_args(one.model_fields["kind"].annotation) for one in models if "kind" in one.model_fields]
+    return next((one for one, kind in zip(models, kinds, strict=True) if tag in kind), None)
 
 
 def _bare(annotation: Any) -> Any:
@@ -230,6 +250,9 @@ def _mend(tree: Any, place: Place, loc: tuple[int | str, ...], kind: str) -> boo
         return True
     if loc[-1] == "[key]":
         owner.pop(last, None)
+        return True
+    if kind.startswith("union_tag"):
+        owner[last] = {**(owner[last] if isinstance(owner[last], dict) else {}), "kind": "simulated"}
         return True
     info = _fields_at(loc[:-1]).get(str(last))
     if info is not None and not info.is_required():

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa, mlkem, x25519
 
+from sealstat.agreement._machines import machines
 from sealstat.agreement.model import PERIOD_KEYS, Agreement, Task
 from sealstat.agreement.periods import seconds
 from sealstat.crypto import canonical
@@ -486,6 +487,7 @@ _RULES = (
     _tasks,
     _text,
     _size,
+    machines,
 )
 
 

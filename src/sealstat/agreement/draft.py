@@ -32,7 +32,7 @@ _DEPTH_LIMIT = 16
 
 _CARDS = {("parties", "*", "card"): "party", ("host", "card"): "host", ("witnesses", "cards", "*"): "witness"}
 _TABLES = ("tasks", "*", "parameters", "*")
-_DIGESTS = (("supersedes",), ("enclave", "accept", "*", "source"))
+_DIGESTS = (("supersedes",), ("enclave", "accept", "*", "source"), ("enclave", "accept", "*", "roots", "*"))
 
 Place = tuple[str | int, ...]
 

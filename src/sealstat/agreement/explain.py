@@ -8,12 +8,14 @@ Text that others wrote (a title, a legal basis) is shown without control charact
 so that it can pass neither for this text nor for a command to a terminal.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from textwrap import fill
 from typing import Any
 
+from sealstat.agreement._explain_machines import attested
+from sealstat.agreement.enclaves import AttestedEnclave, SimulatedEnclave
 from sealstat.agreement.model import PERIOD_KEYS, Agreement, Dataset, Pseudonym, Release, Task
 from sealstat.agreement.periods import seconds
 from sealstat.crypto import canonical
@@ -295,9 +297,10 @@ def _in_short(page: _Page, agreement: Agreement) -> None:
 
 
 def _weakest_in_short(agreement: Agreement) -> str:
-    if _simulated(agreement):
+    if agreement.enclave.warnings:
+        weakest = "a simulated enclave" if _simulated(agreement) else _and([*_weak_kinds(agreement)], "or")
         return (
-            "NOT PROTECTED BY HARDWARE: a simulated enclave is accepted, so whoever operates the computer can read the "
+            f"NOT PROTECTED BY HARDWARE: {weakest} is accepted, so whoever operates the computer can read the "
             "data while it is being counted. This is for trials with made-up data. See section 8."
         )
     return "The data is readable only inside a measured, hardware-protected computer while it is being counted."
@@ -692,6 +695,12 @@ def _simulated(agreement: Agreement) -> bool:
     return any(accepted.kind == "simulated" for accepted in agreement.enclave.accept)
 
 
+def _weak_kinds(agreement: Agreement) -> Iterator[str]:
+    for accepted in agreement.enclave.accept:
+        if isinstance(accepted, AttestedEnclave) and accepted.warning:
+            yield {"software": "a software TPM", "boot": "a TPM alone"}.get(accepted.tier, "an enclave in debug mode")
+
+
 def _machine(page: _Page, agreement: Agreement) -> None:
     page.section("Where the data is readable: the enclave")
     page.say(
@@ -715,8 +724,11 @@ def _machine(page: _Page, agreement: Agreement) -> None:
         page.item("The program, as the digest of its source code and of everything it uses:")
         page.lines.append(f"    {accepted.source}")
         page.item("Anyone can compute it from the published source: `sealstat measure`.")
-        if accepted.kind == "simulated":
+        if isinstance(accepted, SimulatedEnclave):
             page.item(f"The root key that vouches for it: {accepted.root}")
+        else:
+            for sentence in attested(accepted):
+                page.item(sentence)
 
 
 def _host(page: _Page, agreement: Agreement) -> None:
@@ -825,6 +837,8 @@ def _limits(page: _Page, agreement: Agreement) -> None:
     page.say("No wording above should hide these. They remain, and belong into your assessment:")
     if _simulated(agreement):
         page.item("Everything that section 8 says of simulated enclaves.")
+    elif agreement.enclave.warnings:
+        page.item("Everything that section 8 says of machines whose memory no hardware protects.")
     else:
         page.item("Side channels of the processor, and physical attacks on it: they have broken enclaves before.")
     page.item("Untrue data: a provider can deliver what it likes. The totals are as true as the deliveries.")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from sealstat.agreement.enclaves import Enclave
 from sealstat.agreement.periods import Duration, Report, kind_of, report_of
 from sealstat.crypto.cards import Digest, HostCard, Name, PartyCard, Strict, WitnessCard
 
@@ -177,21 +178,6 @@ class Task(Strict):
         if self.statistic == PERIOD_KEYS:
             return ("key",)
         return ("run",) if self.report is None else ("ingest", "finish", "cancel")
-
-
-class SimulatedEnclave(Strict):
-    """A trial run without hardware: evidence signed by a root key that anyone may have made."""
-
-    kind: Literal["simulated"]
-    # the Ed25519 public key of the pretended maker
-    root: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$")]
-    source: Digest
-
-
-class Enclave(Strict):
-    """The code, and the kinds of machine, that the owners accept."""
-
-    accept: Annotated[list[SimulatedEnclave], Field(min_length=1, max_length=32)]
 
 
 class Agreement(Strict):

@@ -10,8 +10,8 @@ import typer
 from sealstat.cli.shared import JsonOption, show_json
 
 if TYPE_CHECKING:
+    from sealstat.agreement.enclaves import Policy
     from sealstat.evidence.checks import Finding
-    from sealstat.evidence.policy import Policy
     from sealstat.evidence.result import Verified
 
 app = typer.Typer(help="Attestation evidence of seven kinds, checked offline.", no_args_is_help=True)
@@ -344,7 +344,7 @@ def _policy(path: Path | None) -> "Policy | None":
     import yaml
     from pydantic import ValidationError
 
-    from sealstat.evidence.policy import Policy
+    from sealstat.agreement.enclaves import Policy
 
     try:
         tree = yaml.load(_read(path), Loader=yaml.BaseLoader)  # noqa: S506 - it makes text, lists and maps only

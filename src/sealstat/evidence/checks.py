@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal
 
+from sealstat.agreement.enclaves import IDENTITIES, Policy
 from sealstat.evidence.errors import PolicyError
-from sealstat.evidence.policy import Policy
 from sealstat.evidence.result import OUTDATED, Verified
 from sealstat.evidence.roots import KNOWN
 
@@ -14,7 +14,7 @@ from sealstat.evidence.roots import KNOWN
 class Finding:
     """One check: whether it holds (None: nothing was asked, or nothing is told), and a sentence for people."""
 
-    name: Literal["root", "debug", "tcb", "vmpl", "measurement"]
+    name: Literal["root", "debug", "tcb", "vmpl", "platform", "measurement"]
     holds: bool | None
     sentence: str
 
@@ -32,6 +32,8 @@ def findings(verified: Verified, policy: Policy | None, *, at: datetime) -> tupl
     found = [_root(verified, policy), _debug(verified, policy), _tcb(verified, policy, at)]
     if verified.claims.kind == "snp":
         found.append(_vmpl(verified, policy))
+    if policy is not None and policy.platforms:
+        found.append(_platform(verified, policy))
     return (*found, _measurement(verified, policy))
 
 
@@ -102,6 +104,14 @@ def _vmpl(verified: Verified, policy: Policy | None) -> Finding:
     if isinstance(level, int) and level <= highest:
         return Finding("vmpl", True, f"asked for from VMPL {level}, the policy accepts up to {highest}")
     return Finding("vmpl", False, f"asked for from VMPL {level}, the policy accepts up to {highest}")
+
+
+def _platform(verified: Verified, policy: Policy) -> Finding:
+    told = [verified.claims.fields.get(name) for name in IDENTITIES.get(verified.claims.kind, ())]
+    for platform in policy.platforms:
+        if platform.id in told:
+            return Finding("platform", True, f"on the machine {platform.name}, which the policy names")
+    return Finding("platform", False, "the machine is none of those that the policy names")
 
 
 def _measurement(verified: Verified, policy: Policy | None) -> Finding:

@@ -1,6 +1,6 @@
 """What every kind of evidence signs: a digest over the instance, its request and all it was challenged with."""
 
-from hashlib import sha512
+from hashlib import sha256, sha512
 
 from sealstat.agreement.statements import EnclaveEvidence
 from sealstat.crypto.canonical import encode
@@ -31,3 +31,8 @@ def report_data_of(evidence: EnclaveEvidence) -> bytes:
         challenges=evidence.challenges,
         kind=evidence.kind,
     )
+
+
+def to_fit(kind: str, data: bytes) -> bytes:
+    """What stands in the evidence for 64 bytes of report data: a TPM's field is too small for them."""
+    return sha256(data).digest() if kind == "tpm" else data

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import ValidationError
 
+from sealstat.agreement.enclaves import SIMULATED
 from sealstat.crypto import canonical
 from sealstat.crypto.cards import Base64, Digest, Strict, b64, unb64
 from sealstat.crypto.errors import MalformedError
@@ -20,7 +21,7 @@ from sealstat.evidence.errors import EvidenceError, refused
 from sealstat.evidence.result import Claims, Required, Verified, bind
 
 KIND = "simulated"
-LABEL = "SIMULATED ENCLAVE: NOT PROTECTED BY HARDWARE"
+LABEL = SIMULATED
 _LIMIT_BYTES = 8 * 1024
 _PREFIX = b"sealstat simulated evidence v1\n"
 

@@ -474,7 +474,10 @@ class _Check:
         said: Status = "proved" if self.hardware else "attested"
         self.say("code", said, f"it ran the code with source digest {self.appraised.source}, which the agreement names")
         if self.hardware:
-            self.say("evidence.kind", "proved", f"evidence of kind {self.appraised.kind}, good at {_iso(clock)}")
+            self.say("evidence.kind", "proved", f"evidence of kind {self.appraised.label}, good at {_iso(clock)}")
+            if self.appraised.extractable:
+                sentence = "that nobody took the machine's signing key out: people who held such machines in hands have"
+                self.say("evidence.keys", "not proved", sentence)
         else:
             self.say("evidence.kind", "not proved", f"{self.appraised.label}; what ran, and where, is only claimed")
         self.say("evidence.bound", "proved", "the evidence is about this request, instance, checkpoint and challenges")

@@ -5,9 +5,9 @@ import pytest
 
 import attesting
 from attesting import AT
+from sealstat.agreement.enclaves import Policy
 from sealstat.evidence.checks import appraise_verified, findings
 from sealstat.evidence.errors import PolicyError
-from sealstat.evidence.policy import Policy
 from sealstat.evidence.result import Verified
 
 CODE = attesting.CODE.hex()

@@ -3,8 +3,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
+from sealstat.agreement.enclaves import Policy
 from sealstat.agreement.model import SimulatedEnclave
-from sealstat.evidence.policy import Policy
 
 GOOD = {"kind": "snp", "measurements": [{"name": "the October image", "registers": {"measurement": "ab" * 48}}]}
 
