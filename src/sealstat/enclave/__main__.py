@@ -14,7 +14,7 @@ from sealstat.enclave import memory
 from sealstat.enclave.errors import SessionOver
 from sealstat.enclave.measure import check_installed, check_started, measure
 from sealstat.enclave.session import Launch, Session, Settings
-from sealstat.evidence.attester import Attester, SimulatedAttester
+from sealstat.evidence.attester import ATTESTERS, Attester, SimulatedAttester, of_kind
 from sealstat.evidence.errors import EvidenceError
 from sealstat.log.errors import LogError
 from sealstat.wire.errors import WireError
@@ -26,9 +26,12 @@ OVER = 75  # EX_TEMPFAIL: the launcher may start another instance
 def main() -> int:
     """Serve one request; 0 when a record or refusal is in the log, 75 when this instance was passed by, 1 else."""
     parser = argparse.ArgumentParser(prog="sealstat.enclave", description=__doc__)
-    parser.add_argument("--attester", choices=["simulated"], required=True)
+    parser.add_argument("--attester", choices=["simulated", *ATTESTERS], required=True)
     parser.add_argument("--simulated-root", type=Path, help="root key of the simulated kind; NOT HARDWARE")
-    parser.add_argument("--debug", action="store_true", help="say so in the evidence, as debug enclaves do")
+    parser.add_argument("--device", help="place of the machine's interface; of a TPM, its TCTI")
+    parser.add_argument("--collateral", type=Path, action="append", default=[], help="what the kind needs beside")
+    parser.add_argument("--root", type=Path, action="append", default=[], help="certificate of the maker (DER), a file")
+    parser.add_argument("--debug", action="store_true", help="say so in simulated evidence, as debug enclaves do")
     parser.add_argument("--memory-bytes", type=int, default=memory.default_bytes(), help="of the whole process")
     parser.add_argument("--scratch", type=Path)
     parser.add_argument("--patience", type=float, default=3600.0, help="seconds to wait for owners and holders")
@@ -59,6 +62,9 @@ def main() -> int:
 
 
 def _attester(options: argparse.Namespace, measured: str) -> Attester:
+    if options.attester != "simulated":
+        beside = [[path.read_bytes() for path in paths] for paths in (options.collateral, options.root)]
+        return of_kind(options.attester, measured, device=options.device, pieces=beside[0], roots=beside[1])
     if options.simulated_root is None:
         raise EvidenceError("the simulated kind needs --simulated-root, the file of its root key")
     return SimulatedAttester(options.simulated_root, measured, debug=options.debug)

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -21,6 +21,7 @@ from sealstat.evidence.errors import EvidenceError, refused
 
 _T = TypeVar("_T")
 _CRITICAL = (x509.BasicConstraints, x509.KeyUsage)
+Use = Literal["digital_signature", "key_encipherment"]
 
 
 def load_certificates(data: bytes) -> list[x509.Certificate]:
@@ -94,22 +95,27 @@ def under_any(roots: Sequence[bytes], check: Callable[[bytes], _T]) -> _T:
     raise problem
 
 
-def check_chain(chain: Sequence[x509.Certificate], at: datetime, *, hash_name: str) -> None:
+def check_chain(
+    chain: Sequence[x509.Certificate], at: datetime, *, hash_name: str, use: Use = "digital_signature"
+) -> None:
     """Every certificate, leaf first, is issued by the next, by CAs that may, in its window; the last is the root.
 
-    The root is the caller's: that it is the pinned one is not looked at here.
+    The root is the caller's: that it is the pinned one is not looked at here. An endorsement key (``key_encipherment``)
+    has no name but an alternative one, which then must be critical (RFC 5280, 4.1.2.6) and says its TPM's model.
 
     Raises:
         EvidenceError: a link, a window, a CA flag, a path length, a key usage or a critical extension is not right.
     """
+    known = _CRITICAL if use == "digital_signature" else (*_CRITICAL, x509.SubjectAlternativeName)
     for certificate in chain:
         _check_window(certificate, at)
         with refused("a certificate's extensions cannot be read"):
-            if any(e.critical and not isinstance(e.value, _CRITICAL) for e in certificate.extensions):
+            if any(e.critical and not isinstance(e.value, known) for e in certificate.extensions):
                 raise EvidenceError(f"the certificate {_name(certificate)} has a critical extension not known here")
     usage = _extension(chain[0], x509.KeyUsage)
-    if usage is not None and not usage.digital_signature:
-        raise EvidenceError(f"the key of the certificate {_name(chain[0])} is not one for signatures")
+    if usage is not None and not getattr(usage, use):
+        what = "signatures" if use == "digital_signature" else "encryption"
+        raise EvidenceError(f"the key of the certificate {_name(chain[0])} is not one for {what}")
     for below, (certificate, issuer) in enumerate(pairwise(chain)):
         _check_is_ca(issuer, below)
         hashed = certificate.signature_hash_algorithm

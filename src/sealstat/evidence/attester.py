@@ -1,5 +1,6 @@
-"""Attesters: what an instance asks for evidence over its report data. On real hardware, a device; here, a file."""
+"""Attesters: what an instance asks for evidence over its report data. On real hardware, a device; simulated, a file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,41 @@ class Attester(Protocol):
 
     def attest(self, report_data: bytes) -> tuple[bytes, bytes]:
         """Evidence and collateral over 64 bytes of report data."""
+
+
+ATTESTERS = ("sgx", "tdx", "snp", "nitro", "tpm")
+
+
+def of_kind(
+    kind: str, measurement: str, *, device: str | None = None, pieces: Sequence[bytes] = (), roots: Sequence[bytes] = ()
+) -> "Attester":
+    """The attester of a kind that is no simulation.
+
+    Args:
+        measurement: the source digest of the code that asks; a TPM is told it, the others have measured their image.
+        device: where the machine's interface is, if not at its usual place.
+        pieces, roots: collateral that the machine does not give by itself, and makers' certificates in DER.
+    Raises:
+        EvidenceError: no such kind.
+    """
+    match kind:
+        case "tpm":
+            from sealstat.evidence.tpm_device import TpmAttester
+
+            return TpmAttester(measurement, device=device)
+        case "sgx":
+            from sealstat.evidence.gramine import GramineAttester
+
+            return GramineAttester(pieces, roots, device=device)
+        case "tdx" | "snp":
+            from sealstat.evidence.tsm import TsmAttester
+
+            return TsmAttester(kind, pieces, roots, device=device)
+        case "nitro":
+            from sealstat.evidence.nsm import NitroAttester
+
+            return NitroAttester(roots, device=device)
+    raise EvidenceError(f"nothing here makes evidence of kind {kind}: expected simulated, {', '.join(ATTESTERS)}")
 
 
 class SimulatedAttester:
