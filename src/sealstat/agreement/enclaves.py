@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from sealstat.crypto.cards import Digest, Strict
 
 SIMULATED = "SIMULATED ENCLAVE: NOT PROTECTED BY HARDWARE"
+SOFTWARE_TPM = "SOFTWARE TPM: NOT PROTECTED BY HARDWARE"
 
 Kind = Literal["sgx", "tdx", "snp", "nitro", "tpm", "cca"]
 Status = Literal[
@@ -141,7 +142,7 @@ class AttestedEnclave(Policy):
     def warning(self) -> str | None:
         """What must be said loudly of a run on it; None where hardware protects the memory."""
         if self.tier == "software":
-            return "SOFTWARE TPM: NOT PROTECTED BY HARDWARE"
+            return SOFTWARE_TPM
         if self.tier == "boot":
             return "TPM ALONE: ITS MEMORY IS NOT PROTECTED BY HARDWARE"
         return "DEBUG MODE: NOT PROTECTED BY HARDWARE" if self.debug else None

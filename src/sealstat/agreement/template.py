@@ -53,6 +53,8 @@ _ENCLAVE = """\
 # The computers to which the owners' programs give keys, by what they prove about themselves.
 enclave:
   accept:                          # the code by its source digest: `sealstat measure` recomputes it
+{accept}"""
+_SIMULATED = """\
     - kind: simulated              # TRIALS ONLY: every output and proof says NOT PROTECTED BY HARDWARE
       root: "{simulated_root}"
       source: sha256:{source}
@@ -237,12 +239,14 @@ def render(
     minimum_rows: int = 1000,
     release_delay: str = "15m",
     hold: str = "none",
+    accept: str | None = None,
     **more: str,
 ) -> str:
     """The draft of a kind with these terms filled in.
 
     Args:
         source, simulated_root: as `sealstat measure` and `sealstat enclave root` print them.
+        accept: entries of the enclave's list, as YAML, in place of the simulated one.
         witnesses: names of card files in ``cards/``.
         more: of visitors ``period`` (month, range, day) and ``domestic`` (country); of longitudinal ``report`` (month, or
             a range of days) and ``psi``.
@@ -254,8 +258,7 @@ def render(
         valid_from=valid_from,
         valid_to=valid_to,
         host_url=host_url,
-        source=source,
-        simulated_root=simulated_root,
+        accept=accept or _SIMULATED.format(source=source, simulated_root=simulated_root),
         witness_cards=", ".join(f"cards/{name}.json" for name in witnesses),
         quorum=quorum,
         minimum=minimum,

@@ -1,7 +1,7 @@
 """`sealstat demo`: every role on this machine, ending in a verified result."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,9 +11,12 @@ def demo(
         "demo-out"
     ),
     rows: Annotated[int, typer.Option(min=1000, help="Rows that each operator delivers.")] = 20_000,
+    attester: Annotated[
+        Literal["simulated", "tpm"], typer.Option(help="The enclave's evidence; tpm is a SOFTWARE TPM: no protection.")
+    ] = "simulated",
     seed: Annotated[int, typer.Option(min=0, help="Of the generated roamers.")] = 4,
 ) -> None:
     """Play the whole story with real processes: agree, deliver, attest, run, release, log, verify."""
     from sealstat.lab.demo import play
 
-    play(out, rows=rows, seed=seed)
+    play(out, rows=rows, seed=seed, attester=attester)

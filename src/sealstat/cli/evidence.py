@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sealstat.cli import evidence_tpm
 from sealstat.cli.shared import JsonOption, show_json
 
 if TYPE_CHECKING:
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from sealstat.evidence.result import Verified
 
 app = typer.Typer(help="Attestation evidence of seven kinds, checked offline.", no_args_is_help=True)
+
+app.command(
+    epilog="Example: `sealstat evidence challenge enrolment.json --root maker.pem --out credential.bin "
+    "--pending ./pending`"
+)(evidence_tpm.challenge)
+app.command(epilog="Example: `sealstat evidence vouch answer.bin --pending ./pending`")(evidence_tpm.vouch)
 
 # exit codes of `verify`; 2 is a wrong call
 INVALID, UNSUPPORTED, UNACCEPTABLE = 1, 3, 4

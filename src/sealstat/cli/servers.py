@@ -116,14 +116,49 @@ def enclave_root(file: Path) -> None:
     note("This is the root for an agreement's `enclave: accept: - {kind: simulated, root: …}`: trials only.")
 
 
+@enclave.command("enrol", epilog="Example: `sealstat enclave enrol ./enrolment.json`")
+def enclave_enrol(
+    out: Path, tpm: Annotated[str, typer.Option(help="How the TPM is reached, its TCTI.")] = "device:/dev/tpmrm0"
+) -> None:
+    """Make the attestation key of this machine's TPM, and a file that shows it to the parties."""
+    from sealstat.evidence.errors import EvidenceError
+    from sealstat.evidence.tpm_device import enrol
+
+    if out.exists():
+        raise EvidenceError(f"{out} exists: name another file")
+    out.write_bytes(enrol(tpm))
+    note(f"Give {out} to every party that wants to check the TPM: `sealstat evidence challenge` answers with a file.")
+
+
+@enclave.command("activate", epilog="Example: `sealstat enclave activate ./credential.bin --out ./answer.bin`")
+def enclave_activate(
+    credential: Path,
+    out: Annotated[Path, typer.Option(help="Where the answer goes; give it back to the party that asked.")],
+    tpm: Annotated[str, typer.Option(help="How the TPM is reached, its TCTI.")] = "device:/dev/tpmrm0",
+) -> None:
+    """Answer a party's question to this machine's TPM: whether both of its keys are in it."""
+    from sealstat.crypto.keystore import write_private
+    from sealstat.evidence.tpm_device import activate
+
+    write_private(out, activate(credential.read_bytes(), tpm))
+
+
 @enclave.command(
     "serve", epilog="Example: `sealstat enclave serve --host http://127.0.0.1:8700 --token ./host/launcher.token`"
 )
 def enclave_serve(
     host: Annotated[str, typer.Option("--host", envvar="SEALSTAT_HOST", help="The host's address.")],
     token: Annotated[Path, typer.Option(help="launcher.token in the host's home.")],
-    attester: Annotated[str, typer.Option(help="The kind of evidence: simulated.")] = "simulated",
+    attester: Annotated[str, typer.Option(help="simulated, sgx, tdx, snp, nitro or tpm.")] = "simulated",
     simulated_root: Annotated[Path | None, typer.Option(help="Root key of the simulated kind.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where the machine's interface is, if not in its usual place; a TPM's TCTI."),
+    ] = None,
+    collateral: Annotated[
+        list[Path] | None, typer.Option(help="What the kind needs beside the evidence; again for each, in order.")
+    ] = None,
+    root: Annotated[list[Path] | None, typer.Option(help="The maker's root certificate, DER or PEM.")] = None,
     memory: Annotated[str | None, typer.Option(help="Limit of the engine, like 4GB; else half of the machine.")] = None,
     scratch: Annotated[Path | None, typer.Option(help="Folder for encrypted spills.")] = None,
     patience: Annotated[float, typer.Option(help="Seconds an instance waits for owners and holders.")] = 3600.0,
@@ -136,6 +171,9 @@ def enclave_serve(
     if attester == "simulated":
         note("enclave: SIMULATED: NOT PROTECTED BY HARDWARE")
     options = ["--patience", str(patience)]
+    options += ["--device", device] if device else []
+    options += [word for file in collateral or [] for word in ("--collateral", str(file.resolve()))]
+    options += [word for file in root or [] for word in ("--root", str(file.resolve()))]
     options += ["--memory-bytes", str(_bytes(memory))] if memory else []
     options += ["--scratch", str(scratch)] if scratch else []
     command = instance_command(attester=attester, simulated_root=simulated_root, options=options)

@@ -14,6 +14,7 @@ from sealstat.enclave import memory
 from sealstat.enclave.errors import SessionOver
 from sealstat.enclave.measure import check_installed, check_started, measure
 from sealstat.enclave.session import Launch, Session, Settings
+from sealstat.evidence._x509 import root_der
 from sealstat.evidence.attester import ATTESTERS, Attester, SimulatedAttester, of_kind
 from sealstat.evidence.errors import EvidenceError
 from sealstat.log.errors import LogError
@@ -30,7 +31,7 @@ def main() -> int:
     parser.add_argument("--simulated-root", type=Path, help="root key of the simulated kind; NOT HARDWARE")
     parser.add_argument("--device", help="place of the machine's interface; of a TPM, its TCTI")
     parser.add_argument("--collateral", type=Path, action="append", default=[], help="what the kind needs beside")
-    parser.add_argument("--root", type=Path, action="append", default=[], help="certificate of the maker (DER), a file")
+    parser.add_argument("--root", type=Path, action="append", default=[], help="certificate of the maker")
     parser.add_argument("--debug", action="store_true", help="say so in simulated evidence, as debug enclaves do")
     parser.add_argument("--memory-bytes", type=int, default=memory.default_bytes(), help="of the whole process")
     parser.add_argument("--scratch", type=Path)
@@ -63,8 +64,12 @@ def main() -> int:
 
 def _attester(options: argparse.Namespace, measured: str) -> Attester:
     if options.attester != "simulated":
-        beside = [[path.read_bytes() for path in paths] for paths in (options.collateral, options.root)]
-        return of_kind(options.attester, measured, device=options.device, pieces=beside[0], roots=beside[1])
+        try:
+            pieces = [path.read_bytes() for path in options.collateral]
+            roots = [root_der(path.read_bytes()) for path in options.root]
+        except OSError as error:
+            raise EvidenceError(f"cannot read {error.filename}: {error.strerror}") from error
+        return of_kind(options.attester, measured, device=options.device, pieces=pieces, roots=roots)
     if options.simulated_root is None:
         raise EvidenceError("the simulated kind needs --simulated-root, the file of its root key")
     return SimulatedAttester(options.simulated_root, measured, debug=options.debug)

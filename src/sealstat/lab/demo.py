@@ -12,10 +12,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sealstat.agreement.enclaves import SIMULATED, SOFTWARE_TPM
+from sealstat.lab import software_tpm
 from sealstat.lab.stage import Follow, Stage, StageError, stopped_at_the_end
 
 PURPOSE = "tourism-statistics"
-LOUD = "SIMULATED ENCLAVE: NOT PROTECTED BY HARDWARE"
+LOUD = {"simulated": SIMULATED, "tpm": SOFTWARE_TPM}
 
 
 @dataclass
@@ -48,8 +50,10 @@ class Played:
     seconds: float
 
 
-def play(out: Path, *, rows: int, seed: int) -> Played:
+def play(out: Path, *, rows: int, seed: int, attester: str = "simulated") -> Played:
     """Play the demo; tables, proof, certificate, cards and report.html go into ``out``.
+
+    The attester is simulated or tpm.
 
     Raises:
         StageError: a role failed, in its own words.
@@ -62,18 +66,21 @@ def play(out: Path, *, rows: int, seed: int) -> Played:
     (out / ".sealstat-demo").touch()
     timeline = Timeline()
     print(f"\n{'':10}sealstat: official statistics from data that nobody has to share")
-    print(f"{'':10}{LOUD} (a trial on one machine)\n")
+    print(f"{'':10}{LOUD[attester]} (a trial on one machine)\n")
     with tempfile.TemporaryDirectory(prefix="sealstat-demo-") as folder:
         stage = Stage(Path(folder))
         with stopped_at_the_end(stage), Follow(stage, lambda role, line: _tell(timeline, role, line)):
-            return _story(stage, out.resolve(), rows, seed, timeline)
+            return _story(stage, out.resolve(), rows, seed, timeline, attester)
 
 
-def _story(stage: Stage, out: Path, rows: int, seed: int, timeline: Timeline) -> Played:
+def _story(stage: Stage, out: Path, rows: int, seed: int, timeline: Timeline, attester: str) -> Played:
     period = _last_month(datetime.now(UTC).date())
     timeline.step("keys: every role makes its own, in a home of its own")
     stage.set_up()
     timeline.say("everybody", f"{len(stage.parties)} parties, {len(stage.witnesses)} witnesses, 1 host have keys")
+    if attester == "tpm":
+        timeline.step("enrol: each owner asks the enclave's TPM, a SOFTWARE TPM, whether its key lives there")
+        software_tpm.set_up(stage, ("operator-a", "operator-b"), say=timeline.say)
     stage.start_all()
 
     timeline.step("agree: a text that lawyers can read, signed by all three")
@@ -107,13 +114,14 @@ def _story(stage: Stage, out: Path, rows: int, seed: int, timeline: Timeline) ->
     log = stage.call("auditor", "log", "check", stage.url).splitlines()[0]
     timeline.say("auditor", log)
     _compare(out, truth)
-    write_report(out, stage, timeline, agreement=agreement, run=run, period=period, truth=truth, verdict=checked.stdout)
+    what = {"agreement": agreement, "run": run, "period": period, "truth": truth, "verdict": checked.stdout}
+    write_report(out, stage, timeline, loud=LOUD[attester], **what)
     show_tables(out)
     seconds = time.monotonic() - timeline.start
     print(f"\nlook at      {out / 'report.html'}")
     print(f"file         {out / 'certificate.html'} (one page to print, with the proof in it)")
     print(f"verify again sealstat verify {_short(out / 'proof.json')} --trust {_short(out / 'cards')}")
-    print(f"tables in    {_short(out / 'tables')}   ({seconds:.0f} s; {LOUD})")
+    print(f"tables in    {_short(out / 'tables')}   ({seconds:.0f} s; {LOUD[attester]})")
     return Played(out, agreement, run, truth, seconds)
 
 
@@ -220,6 +228,7 @@ def write_report(
     stage: Stage,
     timeline: Timeline,
     *,
+    loud: str,
     agreement: str,
     run: str,
     period: str,
@@ -251,7 +260,7 @@ def write_report(
     )
     (row,) = tables["all"].to_pylist()
     html = environment.get_template("report.html").render(
-        loud=LOUD,
+        loud=loud,
         period=period,
         agreement=agreement,
         run=run,

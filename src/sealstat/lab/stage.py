@@ -49,13 +49,16 @@ class Stage:
 
     Attributes:
         folder: everything lies below it, a folder for each role.
-        say: called with every line that a role writes, and the role's name.
+        tcti: how the TPM is reached that instances use; None: they are simulated.
+        accept: what drafts accept as an enclave, as YAML; None: the stage's simulated root.
     """
 
     folder: Path
     parties: Sequence[str] = PARTIES
     witnesses: Sequence[str] = WITNESSES
     quorum: int = 2
+    tcti: str | None = None
+    accept: str | None = None
     roles: dict[str, Role] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 
@@ -106,18 +109,24 @@ class Stage:
 
         return b64(read_simulated_root(file).public_key().public_bytes_raw())
 
+    def source(self) -> str:
+        """The digest of the code that instances run."""
+        from sealstat.enclave.measure import measure
+
+        return measure().digest
+
     def draft(self, kind: str, **terms: Any) -> str:
         """The draft of an agreement between this stage's roles, valid for a year from today."""
         from sealstat.agreement.template import render
-        from sealstat.enclave.measure import measure
 
         today = datetime.now(UTC).date()
         values: dict[str, Any] = {
             "valid_from": today,
             "valid_to": today + timedelta(days=365),
             "host_url": self.url,
-            "source": measure().digest,
+            "source": self.source(),
             "simulated_root": self.simulated_root(),
+            "accept": self.accept,
             "witnesses": self.witnesses,
             "quorum": self.quorum,
             "minimum_rows": 100,
@@ -165,8 +174,10 @@ class Stage:
         self.start(party, "party", "serve", "--host", self.url, "--port", "0", *options)
 
     def start_enclave(self, *options: str) -> None:
-        """Start the launcher of simulated instances."""
+        """Start the launcher of instances, simulated ones unless the stage has a TPM."""
         self.simulated_root()
+        kind = ["--attester", "tpm", "--device", self.tcti] if self.tcti else []
+        root = str(self.folder / "enclave" / "simulated.root")
         self.start(
             "enclave",
             "enclave",
@@ -175,8 +186,7 @@ class Stage:
             self.url,
             "--token",
             str(self.home("host") / "launcher.token"),
-            "--simulated-root",
-            str(self.folder / "enclave" / "simulated.root"),
+            *(kind or ["--simulated-root", root]),
             *options,
         )
 
@@ -189,12 +199,16 @@ class Stage:
         self.start_enclave()
 
     def start(self, role: str, *arguments: str) -> Role:
-        """Start a program of a role; what it writes goes into its log file."""
+        """Start a sealstat program of a role; what it writes goes into its log file."""
+        return self.start_program(role, [sys.executable, "-m", "sealstat.cli", *arguments])
+
+    def start_program(self, role: str, command: Sequence[str]) -> Role:
+        """Start any program of a role; what it writes goes into its log file."""
         log = self.folder / "logs" / f"{role}.log"
         log.parent.mkdir(exist_ok=True)
         with log.open("ab") as file:
             process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "sealstat.cli", *arguments],
+                command,
                 env=self.environment(role),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
