@@ -65,8 +65,7 @@ def _agreement(agent: Agent, member: Member) -> dict[str, Any]:
     if checkpoint is not None:
         told = datetime.fromtimestamp(checkpoint.clock(member.agreement.witnesses.quorum), UTC)
         found["clock"] = told.strftime("%Y-%m-%d %H:%M:%S UTC")
-    accepted = {entry.kind for entry in member.agreement.enclave.accept}
-    found["simulated"] = "simulated" in accepted
+    found["warnings"] = member.agreement.enclave.warnings
     return found
 
 
