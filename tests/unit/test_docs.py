@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import typer.main
+import yaml
 from pydantic import BaseModel
 
 import builders
-from sealstat.agreement import model
+from sealstat.agreement import enclaves, model
+from sealstat.agreement.check import problems
 from sealstat.agreement.draft import parse
 from sealstat.cli.app import app
 from sealstat.crypto import canonical
@@ -116,14 +118,21 @@ def test_the_example_of_an_agreement_is_accepted(tmp_path: Path) -> None:
 def test_every_field_of_an_agreement_is_on_its_page() -> None:
     rows = [line for line in (ROOT / "docs" / "agreement.md").read_text().splitlines() if line.startswith("| `")]
     names = set(re.findall(r"[a-z_]+", " ".join(row.split("|")[1] for row in rows)))
-    values = [value for value in vars(model).values() if isinstance(value, type) and issubclass(value, BaseModel)]
     fields = {
         info.alias or name
-        for value in values
-        if value.__module__ == model.__name__
+        for module in (model, enclaves)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__
         for name, info in value.model_fields.items()
     }
     assert fields <= names | {"card", "cards"}, "a field is not explained"
+
+
+def test_the_entries_of_machines_are_sound() -> None:
+    (text,) = (block for block in blocks(ROOT / "docs" / "evidence.md", "yaml") if block.startswith("enclave:"))
+    (tree,) = yaml.safe_load_all(re.sub(r"sha256:([0-9a-f]{64})", r"\1", text))
+    value = builders.agreement_json() | tree
+    assert problems(model.Agreement.model_validate(value, strict=False), Catalogue()) == []
 
 
 # --- delivery.md, proofs.md -------------------------------------------------------------------------------------

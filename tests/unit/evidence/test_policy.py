@@ -3,13 +3,12 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
-from sealstat.agreement.enclaves import Policy
-from sealstat.agreement.model import SimulatedEnclave
+from sealstat.agreement.enclaves import Policy, SimulatedEnclave
 
 GOOD = {"kind": "snp", "measurements": [{"name": "the October image", "registers": {"measurement": "ab" * 48}}]}
 
 
-def test_a_policy_could_stand_beside_what_agreements_accept_today() -> None:
+def test_a_policy_stands_beside_the_simulated_kind() -> None:
     entry: TypeAdapter[Any] = TypeAdapter(Annotated[SimulatedEnclave | Policy, Field(discriminator="kind")])
     assert isinstance(entry.validate_python(GOOD), Policy)
     assert entry.validate_python(GOOD).to_json() == {

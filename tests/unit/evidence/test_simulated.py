@@ -67,7 +67,7 @@ def test_evidence_bound_to_anything_else_is_refused(scene: Scene) -> None:
 
 def test_a_kind_that_cannot_be_verified_is_neither_good_nor_forged(scene: Scene) -> None:
     with pytest.raises(UnsupportedError):
-        scene.appraise(kind="sgx")
+        scene.appraise(kind="sev-es")
 
 
 @pytest.mark.parametrize("evidence", ["", b64(b"{}"), b64(b"garbage"), b64(b"[" * 9000)])
