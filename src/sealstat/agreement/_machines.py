@@ -61,6 +61,8 @@ def _measurements(entry: AttestedEnclave, place: str) -> Iterator[Finding]:
                 yield at, "only code in debug mode measures as zero"
         if main is not None and main not in reference.registers:
             yield f"{place}.{index}.registers", f"add {main}: without it any code may run"
+        if entry.kind == "tdx" and set(reference.registers) == {main}:
+            yield f"{place}.{index}.registers", "mr_td alone is the firmware: add the rtmr registers that a start fills"
         if entry.kind == "tpm":
             value = extended(entry.source)
             of_source = [name for name, each in reference.registers.items() if each == value]

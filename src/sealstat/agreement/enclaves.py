@@ -37,8 +37,12 @@ def _day(text: str) -> str:
 
 Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_day)]
 # What of a machine its evidence tells, so that an agreement can name the machines it means.
-IDENTITIES = {"sgx": ("ppid", "platform_instance_id"), "tdx": ("ppid", "platform_instance_id"), "snp": ("chip_id",)}
-IDENTITIES |= {"cca": ("instance_id",)}
+IDENTITIES: dict[str, tuple[str, ...]] = {
+    "sgx": ("ppid", "platform_instance_id"),
+    "tdx": ("ppid", "platform_instance_id"),
+    "snp": ("chip_id",),
+    "cca": ("instance_id",),
+}
 Tier = Literal["hardware", "extractable", "boot", "software"]
 # Which tiers a kind can have. extractable: keys of such machines have been taken out by people who held one in hands.
 TIERS: dict[Kind, tuple[Tier, ...]] = {

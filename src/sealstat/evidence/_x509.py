@@ -4,7 +4,7 @@
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -108,7 +108,7 @@ def under_any(roots: Sequence[bytes], check: Callable[[bytes], _T]) -> _T:
 
 
 def check_chain(
-    chain: Sequence[x509.Certificate], at: datetime, *, hash_name: str, use: Use = "digital_signature"
+    chain: Sequence[x509.Certificate], at: datetime, *, hash_name: str | Collection[str], use: Use = "digital_signature"
 ) -> None:
     """Every certificate, leaf first, is issued by the next, by CAs that may, in its window; the last is the root.
 
@@ -118,6 +118,7 @@ def check_chain(
     Raises:
         EvidenceError: a link, a window, a CA flag, a path length, a key usage or a critical extension is not right.
     """
+    hash_names = (hash_name,) if isinstance(hash_name, str) else hash_name
     known = _CRITICAL if use == "digital_signature" else (*_CRITICAL, x509.SubjectAlternativeName)
     for certificate in chain:
         _check_window(certificate, at)
@@ -131,8 +132,8 @@ def check_chain(
     for below, (certificate, issuer) in enumerate(pairwise(chain)):
         _check_is_ca(issuer, below)
         hashed = certificate.signature_hash_algorithm
-        if hashed is None or hashed.name != hash_name:
-            raise EvidenceError(f"the certificate {_name(certificate)} is not signed with {hash_name}")
+        if hashed is None or hashed.name not in hash_names:
+            raise EvidenceError(f"the certificate {_name(certificate)} is not signed with {' or '.join(hash_names)}")
         with refused(f"the certificate {_name(certificate)} is not issued by {_name(issuer)}"):
             certificate.verify_directly_issued_by(issuer)
 

@@ -30,6 +30,8 @@ from sealstat.evidence._x509 import check_chain, key_digest, load_certificates, 
 from sealstat.evidence.errors import EvidenceError, refused
 
 _LIMIT_BYTES = 64 * 1024
+_HASHES = ("sha256", "sha384", "sha512")
+_EK_USE = x509.ObjectIdentifier("2.23.133.8.1")  # tcg-kp-EKCertificate
 _ECC, _SHA256, _NULL, _ECDSA, _P256 = 0x0023, 0x000B, 0x0010, 0x0018, 0x0003
 # fixedTPM, fixedParent, sensitiveDataOrigin, restricted, sign; decrypt must be off
 _NEEDED, _FORBIDDEN = 0x00000002 | 0x00000010 | 0x00000020 | 0x00010000 | 0x00040000, 0x00020000
@@ -107,6 +109,7 @@ def parse_enrolment(data: bytes) -> Enrolment:
         raise EvidenceError("expected a TPM's enrolment, as `sealstat enclave enrol` writes it") from error
 
 
+@refused("the endorsement key's certificate does not have its form")
 def check_ek(
     certificate: bytes, *, roots: Sequence[bytes], chain: Sequence[bytes] = (), at: datetime
 ) -> rsa.RSAPublicKey:
@@ -122,13 +125,16 @@ def check_ek(
     between = [found for piece in chain for found in load_certificates(piece)]
 
     def chained(root: bytes) -> None:
-        check_chain([leaf, *between, load_root(root, at)], at, hash_name="sha256", use="key_encipherment")
+        check_chain([leaf, *between, load_root(root, at)], at, hash_name=_HASHES, use="key_encipherment")
 
     under_any(roots, chained)
-    constraints = leaf.extensions.get_extension_for_class(x509.BasicConstraints).value
+    for extension in (each.value for each in leaf.extensions):
+        another = isinstance(extension, x509.ExtendedKeyUsage) and _EK_USE not in extension
+        if another or (isinstance(extension, x509.BasicConstraints) and extension.ca):
+            raise EvidenceError("the maker's certificate is for another key than a TPM's endorsement key")
     key = leaf.public_key()
-    if constraints.ca or not isinstance(key, rsa.RSAPublicKey) or key.key_size < 2048:
-        raise EvidenceError("expected the certificate of an endorsement key, RSA of at least 2048 bits")
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < 2048:
+        raise EvidenceError("expected an endorsement key of RSA, of at least 2048 bits")
     return key
 
 

@@ -69,6 +69,13 @@ def registers(**values: str) -> list[dict[str, Any]]:
             SNP, {"measurements": registers(mrenclave="ab" * 32)}, ".measurements.0.registers", "any code", id="no main"
         ),
         pytest.param(
+            {**SGX, "kind": "tdx"},
+            {"measurements": registers(mr_td="ab" * 48)},
+            ".measurements.0.registers",
+            "firmware",
+            id="nothing but the firmware of a TD",
+        ),
+        pytest.param(
             SNP,
             {"measurements": registers(measurement="ab" * 32)},
             ".measurements.0.registers.measurement",

@@ -161,6 +161,16 @@ def test_a_machine_that_is_not_on_the_list_is_refused(instance: Callable[[str], 
         appraise(found_by.statement(case), Enclave(accept=[other]), now=AT)
 
 
+def test_a_key_of_many_machines_stands_for_none_of_them(instance: Callable[[str], Instance]) -> None:
+    found_by = instance("snp")
+    case = attesting.snp(signer="VLEK", edit=lambda report: report.__setitem__(slice(0x1A0, 0x1E0), b"\x0c" * 64))
+    listed = AttestedEnclave.model_validate(
+        measured(case).to_json() | {"platforms": [{"name": "rack 4", "id": "0c" * 64}]}
+    )
+    with pytest.raises(EvidenceError, match="a cloud loads into many machines"):
+        appraise(found_by.statement(case), Enclave(accept=[listed]), now=AT)
+
+
 def test_too_old_firmware_is_refused(instance: Callable[[str], Instance]) -> None:
     found_by = instance("snp")
     case = made("snp")

@@ -17,6 +17,7 @@ def test_a_policy_stands_beside_the_simulated_kind() -> None:
         "advisories": [],
         "minimum_tcb": {},
         "debug": False,
+        "platforms": [],
     }
 
 

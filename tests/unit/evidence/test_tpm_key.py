@@ -115,7 +115,9 @@ def certificate(
     if not ca:  # a TPM's certificate says its model in a critical alternative name, and names nobody
         model = x509.Name([x509.NameAttribute(ObjectIdentifier("2.23.133.2.2"), "model")])
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DirectoryName(model)]), critical=True)
-    return builder.sign(signer, hashes.SHA256())
+        use = x509.ExtendedKeyUsage([ObjectIdentifier(more.get("uses", "2.23.133.8.1"))])
+        builder = builder.add_extension(use, critical=False)
+    return builder.sign(signer, more.get("hashed", hashes.SHA256()))
 
 
 MAKER, ISSUER, EK = (attesting.rsa_key(f"tpm {name}", 2048) for name in ("maker", "issuer", "ek"))
@@ -140,12 +142,19 @@ def test_an_endorsement_key_under_a_trusted_maker() -> None:
         pytest.param(leaf(encipher=False), [der(BETWEEN)], 0, "not one for encryption", id="a signing key"),
         pytest.param(leaf(), [der(BETWEEN)], 2, "not valid at", id="out of date"),
         pytest.param(leaf(ca=True), [der(BETWEEN)], 0, "not one for encryption", id="an authority"),
+        pytest.param(leaf(uses="1.3.6.1.5.5.7.3.4"), [der(BETWEEN)], 0, "another key than", id="a key for mail"),
         pytest.param(b"nothing", [], 0, "expected a certificate", id="no certificate"),
     ],
 )
 def test_another_certificate_is_refused(certificate: bytes, chain: list[bytes], days: int, word: str) -> None:
     with pytest.raises(EvidenceError, match=word):
         check_ek(certificate, roots=[der(ROOT)], chain=chain, at=AT + timedelta(days=days))
+
+
+def test_makers_may_sign_with_a_longer_hash_and_no_shorter_one() -> None:
+    assert check_ek(leaf(hashed=hashes.SHA384()), roots=[der(ROOT)], chain=[der(BETWEEN)], at=AT)
+    with pytest.raises(EvidenceError, match="not signed with sha256 or sha384"):
+        check_ek(leaf(hashed=hashes.SHA224()), roots=[der(ROOT)], chain=[der(BETWEEN)], at=AT)
 
 
 def test_another_maker_is_refused() -> None:
