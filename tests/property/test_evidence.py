@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import attesting
 from attesting import Case
-from sealstat.evidence import hcl, kinds
+from sealstat.crypto import canonical
+from sealstat.evidence import collateral, hcl, kinds, nsm, tpm_key
 from sealstat.evidence.errors import EvidenceError
 from sealstat.evidence.result import Required
 
@@ -29,6 +30,10 @@ MAKERS: dict[str, Callable[[], Case]] = {
 case = cache(lambda name: MAKERS[name]())
 every_case = pytest.mark.parametrize("name", MAKERS)
 every_kind = pytest.mark.parametrize("kind", kinds.KINDS)
+
+
+# a TPM2B_PUBLIC of a restricted P-256 key with ECDSA
+AK = bytes.fromhex("00580023000b00050072000000100018000b000300100020") + bytes(32) + b"\0\x20" + bytes(32)
 
 
 @st.composite
@@ -121,3 +126,27 @@ def test_mutated_real_evidence_is_judged_or_refused(shared: Path, data: st.DataO
             required=Required(),
             at=attesting.AT.fromisoformat(entry["verify_at"]),
         )
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_what_comes_beside_evidence_is_read_or_refused(data: st.DataObject) -> None:
+    good = collateral.pack([b"vcek", b"ask"], [b"ark"])
+    with contextlib.suppress(EvidenceError):
+        collateral.unpack(data.draw(mutated(good)), pinned=[], limit=1 << 17)
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_a_machine_and_its_module_are_read_or_refused(data: st.DataObject) -> None:
+    enrolment = canonical.encode({"kind": "tpm-enrolment", "ek_certificate": "AAAA", "ak": "AAAA"})
+    answer = b"\xa1\x6bAttestation\xa1\x68document\x59\x01\x00" + bytes(256)
+    for read, good in ((tpm_key.parse_enrolment, enrolment), (tpm_key.parse_ak, AK), (nsm.document, answer)):
+        with contextlib.suppress(EvidenceError):
+            read(data.draw(mutated(good)))
+
+
+@given(st.binary(max_size=200))
+def test_bytes_are_no_endorsement_key(data: bytes) -> None:
+    with pytest.raises(EvidenceError):
+        tpm_key.check_ek(data, roots=[case("snp").roots[0]], at=attesting.AT)

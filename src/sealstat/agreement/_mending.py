@@ -17,6 +17,7 @@ Place = tuple[str | int, ...]
 # Stand-ins can be told from what people write: no sentence that names one is shown.
 _UNREAD_NAME = "unread-" + "x" * 57
 _UNREAD_FIELD = "unread_" + "x" * 57
+_UNREAD_REGISTER = "unread_" + "x" * 25
 _UNREAD_DATE = "0001-01-01"
 _ROUNDS = 12
 
@@ -33,6 +34,7 @@ _STAND_INS: tuple[Any, ...] = (
     "A" * 43 + "=",
     [_UNREAD_NAME],
     [_UNREAD_NAME, _UNREAD_NAME],
+    {_UNREAD_REGISTER: "00"},
     {
         "kind": "party",
         "name": _UNREAD_NAME,
@@ -190,9 +192,11 @@ def _tagged(annotation: Any, tag: int | str) -> Any:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) not in (Union, types.UnionType):
         return None
-    models = [one for one in get_args(annotation) if isinstance(one, type) and issubclass(one, BaseModel)]
-    kinds = [get_args(one.model_fields["kind"].annotation) for one in models if "kind" in one.model_fields]
-    return next((one for one, kind in zip(models, kinds, strict=True) if tag in kind), None)
+    for model in get_args(annotation):
+        kind = model.model_fields.get("kind") if isinstance(model, type) and issubclass(model, BaseModel) else None
+        if kind is not None and tag in get_args(kind.annotation):
+            return model
+    return None
 
 
 def _bare(annotation: Any) -> Any:
@@ -252,7 +256,8 @@ def _mend(tree: Any, place: Place, loc: tuple[int | str, ...], kind: str) -> boo
         owner.pop(last, None)
         return True
     if kind.startswith("union_tag"):
-        owner[last] = {**(owner[last] if isinstance(owner[last], dict) else {}), "kind": "simulated"}
+        written = owner[last]
+        owner[last] = {**(written if isinstance(written, dict) else {}), "kind": "simulated"}
         return True
     info = _fields_at(loc[:-1]).get(str(last))
     if info is not None and not info.is_required():

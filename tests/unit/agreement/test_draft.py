@@ -1,6 +1,7 @@
 """YAML as people write it: every mistake at once, with its line, and nothing that says something else than it seems."""
 
 import os
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import builders
 from sealstat.agreement import draft
 from sealstat.agreement.draft import Draft, load, parse
+from sealstat.agreement.enclaves import extended
 from sealstat.crypto import canonical
 from sealstat.statistics.catalogue import Catalogue
 
@@ -265,3 +267,51 @@ def test_a_group_that_is_none_at_all_is_a_problem_and_no_fault(read, text, group
     before, _, after = text.partition("pseudonyms:\n")
     rest = after[after.index("\ndatasets:") :]
     assert any(place.startswith("pseudonyms") for place in found(read(f"{before}pseudonyms: {group}\n{rest}")))
+
+
+TPM = """\
+    - kind: tpm
+      tier: software
+      roots: [sha256:{key}]
+      source: sha256:{source}
+      measurements:
+        - {{name: the enclave, registers: {{pcr15: {pcr}}}}}
+"""
+
+
+def with_tpm(text: str, old: str = "", new: str = "") -> str:
+    """The draft with a machine beside the simulated one, and one change in its entry."""
+    entry = TPM.format(key="42" * 32, source=builders.SOURCE, pcr=extended(builders.SOURCE))
+    assert old in entry
+    return text.rstrip() + "\n" + textwrap.indent(textwrap.dedent(entry.replace(old, new)), accept_indent(text))
+
+
+def accept_indent(text: str) -> str:
+    line = next(line for line in text.splitlines() if line.strip() == "- kind: simulated")
+    return line[: line.index("-")]
+
+
+def test_a_machine_may_stand_beside_the_simulated_one(read, text):
+    result = read(with_tpm(text))
+    assert result.problems == ()
+    assert result.agreement is not None
+    assert [entry.kind for entry in result.agreement.enclave.accept] == ["simulated", "tpm"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "word"),
+    [
+        pytest.param("kind: tpm", "kind: tpn", "enclave.accept.1", "expected a kind of evidence: ", id="unknown kind"),
+        pytest.param("kind: tpm\n      ", "", "enclave.accept.1", "has no kind", id="no kind"),
+        pytest.param("tier: software", "teir: software", "enclave.accept.1.teir", "did you mean tier", id="misspelt"),
+        pytest.param("tier: software\n", "\n", "enclave.accept.1.tier", "missing", id="no tier"),
+        pytest.param("tier: software", "tier: best", "enclave.accept.1.tier", "'software'", id="unknown tier"),
+        pytest.param("tier: software", "tier: hardware", "enclave.accept.1.tier", "boot or software", id="wrong tier"),
+        pytest.param("pcr15: ", "pcr15: x", "enclave.accept.1.measurements.0.registers.pcr15", "hexadec", id="no hex"),
+        pytest.param("pcr15", "PCR15", "enclave.accept.1.measurements.0.registers.PCR15", "small letters", id="name"),
+    ],
+)
+def test_mistakes_about_a_machine_stand_at_their_place(read, text, old, new, place, word):
+    problems = found(read(with_tpm(text, old, new).replace("quorum: 2", "quorum: 1", 1)))
+    assert word in problems[place]
+    assert "witnesses.quorum" in problems or "roles.recovery.quorum" in problems, "no mistake hides another"
