@@ -67,7 +67,7 @@ def _measurements(entry: AttestedEnclave, place: str) -> Iterator[Finding]:
             value = extended(entry.source)
             of_source = [name for name, each in reference.registers.items() if each == value]
             if not of_source:
-                sentence = f"no PCR here holds the source digest: the enclave's own, pcr15 unless told, holds {value}"
+                sentence = f"no PCR here holds the source digest: add pcr15, which the enclave makes {value}"
                 yield f"{place}.{index}.registers", sentence
             elif not any(_KEEPING.fullmatch(name) for name in of_source):
                 sentence = "this PCR can be set back without a restart: let the enclave use one of 0 to 15"

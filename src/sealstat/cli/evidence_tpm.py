@@ -21,7 +21,7 @@ def challenge(
     """Ask a TPM, whose maker you trust, whether an attestation key is in it."""
     from sealstat.crypto.keystore import write_private
     from sealstat.evidence import tpm_key
-    from sealstat.evidence._x509 import root_der
+    from sealstat.evidence.collateral import root_der
 
     credential, kept = tpm_key.challenge(
         tpm_key.parse_enrolment(enrolment.read_bytes()),

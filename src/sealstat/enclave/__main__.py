@@ -14,8 +14,8 @@ from sealstat.enclave import memory
 from sealstat.enclave.errors import SessionOver
 from sealstat.enclave.measure import check_installed, check_started, measure
 from sealstat.enclave.session import Launch, Session, Settings
-from sealstat.evidence._x509 import root_der
 from sealstat.evidence.attester import ATTESTERS, Attester, SimulatedAttester, of_kind
+from sealstat.evidence.collateral import root_der
 from sealstat.evidence.errors import EvidenceError
 from sealstat.log.errors import LogError
 from sealstat.wire.errors import WireError

@@ -54,18 +54,6 @@ def _no_warning() -> Iterator[None]:
         yield
 
 
-def root_der(data: bytes) -> bytes:
-    """A root certificate in DER or PEM as its DER, as roots are pinned.
-
-    Raises:
-        EvidenceError: not one certificate.
-    """
-    certificates = load_certificates(data)
-    if len(certificates) != 1:
-        raise EvidenceError("expected one certificate in each pinned root")
-    return certificates[0].public_bytes(Encoding.DER)
-
-
 def load_root(root: bytes, at: datetime) -> x509.Certificate:
     """The pinned root, self-signed and in its window.
 

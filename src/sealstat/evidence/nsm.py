@@ -13,7 +13,7 @@ from typing import Any
 from sealstat.evidence import collateral
 from sealstat.evidence.errors import EvidenceError
 
-_REQUEST_BYTES, _ANSWER_BYTES = 0x1000, 0x3000
+_ANSWER_BYTES = 0x3000  # the driver's NSM_RESPONSE_MAX_SIZE
 _BEFORE = b"\xa1\x6bAttestation\xa1\x68document"  # {"Attestation": {"document": …}}
 _ERROR = b"\xa1\x65Error"
 

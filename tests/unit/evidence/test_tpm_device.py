@@ -10,7 +10,7 @@ from sealstat.agreement.enclaves import extended
 from sealstat.crypto.cards import b64, unb64
 from sealstat.evidence import collateral, kinds, tpm_device, tpm_key
 from sealstat.evidence._tpm_tools import Tools
-from sealstat.evidence._x509 import root_der
+from sealstat.evidence.collateral import root_der
 from sealstat.evidence.errors import EvidenceError
 from sealstat.evidence.report import to_fit
 from sealstat.evidence.result import Required
