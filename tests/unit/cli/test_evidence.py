@@ -312,7 +312,7 @@ def test_every_field_is_on_its_page() -> None:
 
 
 def test_the_policy_on_the_page_is_one(tmp_path: Path) -> None:
-    (policy,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (policy,) = re.findall(r"^```yaml\n(kind: .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "policy.yaml").write_text(policy)
     code, text = call(*written(attesting.tdx(), tmp_path), "--policy", tmp_path / "policy.yaml")
     assert code == 4
