@@ -34,7 +34,8 @@ def test_the_demo_says_what_it_is_worth(played: tuple[Path, str]) -> None:
     assert said.count(SOFTWARE_TPM) >= 4
     for operator in ("operator-a", "operator-b"):
         assert f"{operator}     checked that the attestation key lives in a TPM whose maker it trusts" in said
-    assert SOFTWARE_TPM in (out / "report.html").read_text(encoding="utf-8")
+    for page in ("report.html", "certificate.html"):
+        assert SOFTWARE_TPM in (out / page).read_text(encoding="utf-8")
     assert SOFTWARE_TPM in " ".join((out / "agreement.txt").read_text(encoding="utf-8").split())
     assert SOFTWARE_TPM in (out / "tables" / "about.json").read_text(encoding="utf-8")
 

@@ -44,11 +44,12 @@ def make_certificate(data: bytes, verdict: Verdict, *, now: datetime) -> str:
     if not verdict.ok:
         raise BundleError(f"a proof that is not verified gets no certificate: {verdict.failure}")
     proof = b64(data)
+    kind = " ".join(line.sentence for line in verdict.lines if line.key == "evidence.kind")
     return str(
         _template().render(
             _Facts.of(data).to_page(verdict),
             hardware=verdict.hardware,
-            simulated=any("SIMULATED" in line.sentence for line in verdict.lines if line.key == "evidence.kind"),
+            pretended=[word for word in ("SIMULATED", "SOFTWARE TPM") if word in kind],
             checked=now.strftime("%Y-%m-%d %H:%M:%S UTC"),
             version=sealstat.__version__,
             sha256=sha256(data).hexdigest(),

@@ -18,6 +18,7 @@ from sealstat.evidence._x509 import key_digest
 from sealstat.evidence.report import report_data, to_fit
 from sealstat.evidence.tpm import load_key
 from sealstat.verify import Trust, Verdict, render, verify_bundle
+from sealstat.verify.certificate import make_certificate
 from story import Instance, Story
 
 PCRS = {15: bytes.fromhex(extended(builders.SOURCE))}
@@ -69,14 +70,14 @@ def certificates_of_the_storys_days(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attesting, "AT", telling.START)
 
 
-def proved(story: Story) -> Verdict:
+def proof(story: Story) -> tuple[bytes, Verdict]:
     story.approve_all()
-    record = story.whole_run()
-    return verify_bundle(story.bundle(record).to_bytes(), trust=Trust(), now=story.now + timedelta(minutes=1))
+    data = story.bundle(story.whole_run()).to_bytes()
+    return data, verify_bundle(data, trust=Trust(), now=story.now + timedelta(minutes=1))
 
 
 def test_hardware_is_proved_and_what_stays_open_with_it_is_said() -> None:
-    verdict = proved(HardwareStory("snp"))
+    data, verdict = proof(HardwareStory("snp"))
     assert verdict.ok, verdict.failure
     assert verdict.hardware
     said = {line.key: (line.status, line.sentence) for line in verdict.lines}
@@ -85,19 +86,21 @@ def test_hardware_is_proved_and_what_stays_open_with_it_is_said() -> None:
     assert "snp, runs the October image" in said["evidence.kind"][1]
     assert said["evidence.keys"][0] == "not proved"
     assert "NOT PROTECTED" not in render(verdict)
+    assert "NOT PROTECTED" not in make_certificate(data, verdict, now=telling.START)
 
 
 def test_a_software_tpm_is_never_hardware() -> None:
-    verdict = proved(HardwareStory("tpm"))
+    data, verdict = proof(HardwareStory("tpm"))
     assert verdict.ok, verdict.failure
     assert not verdict.hardware
     text = render(verdict)
     assert text.splitlines()[1] == "NOT PROTECTED BY HARDWARE"
     assert f"[not proved]  {SOFTWARE_TPM}; what ran, and where, is only claimed" in text
+    assert f"<strong>{SOFTWARE_TPM}</strong>" in make_certificate(data, verdict, now=telling.START)
 
 
 def test_evidence_that_the_agreement_does_not_accept_ends_the_proof() -> None:
-    verdict = proved(HardwareStory("snp", minimum_tcb={"snp": 25}))
+    _, verdict = proof(HardwareStory("snp", minimum_tcb={"snp": 25}))
     assert not verdict.ok
     assert not verdict.hardware
     assert verdict.failure == "the TCB's snp is 24, the policy asks for 25"
