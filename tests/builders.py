@@ -63,14 +63,17 @@ def recovery(name: str) -> Signer:
 
 @cache
 def party(name: str, generation: int = 0) -> tuple[PartyCard, Signer, Opener]:
-    """A party's card and private keys; another generation has other keys under the same name and recovery key."""
+    """A party's card and private keys; another generation has other keys under the same name and recovery key.
+
+    One below 0 has another recovery key, too, as a party has that lost both.
+    """
     signer, opener = Signer.generate(post_quantum=True), Opener.generate()
     card = PartyCard(
         kind="party",
         name=name,
         keys=signer.public(),
         sealing=opener.public(),
-        recovery=recovery_digest(recovery(name)),
+        recovery=recovery_digest(recovery(name if generation >= 0 else f"{name} anew")),
         valid=Validity.model_validate(VALID),
     )
     return card, signer, opener

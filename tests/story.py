@@ -206,6 +206,44 @@ class Story:
             self.generation[name] = generation
         return said
 
+    def recover(
+        self, name: str, generation: int = 1, *, key: Signer | None = None, log: bool = True, **changes: Any
+    ) -> Statement:
+        """A party's recovery key gives it a new card; from then on it signs with that."""
+        body = {"old": fingerprint(self.card(name)), "new": _keys(name, generation)[0].to_json(), "rehearsal": False}
+        said = self.by_recovery_key(name, "replacement", {**body, **changes}, key=key)
+        if log:
+            self.log(said)
+            self.generation[name] = generation
+        return said
+
+    def by_recovery_key(self, name: str, type: str, body: dict[str, Any], *, key: Signer | None = None) -> Statement:
+        """What a party's recovery key signs, without a leaf."""
+        signer = key or builders.recovery(name)
+        shown = {"recovery": signer.public().to_json(), **body}
+        who = builders.recovery_digest(signer)
+        return statement.sign(signer, type=type, by=who, agreement=self.id, body=shown, at=self.now)
+
+    def vouch(self, by: str, name: str, generation: int = -1, **changes: Any) -> Statement:
+        """A recovery approver would give a party that lost all its keys a new card."""
+        body = {"old": fingerprint(self.card(name)), "new": _keys(name, generation)[0].to_json(), "rehearsal": False}
+        return self.tell(by, "replacement", {**body, **changes})
+
+    def veto(self, name: str, generation: int = -1, *, key: Signer | None = None, **changes: Any) -> Statement:
+        """A party's recovery key is there, and refuses the new card."""
+        body = {"new": fingerprint(_keys(name, generation)[0]), "rehearsal": False}
+        said = self.by_recovery_key(name, "veto", {**body, **changes}, key=key)
+        self.log(said)
+        return said
+
+    def finalise(self, by: str, name: str, since: bytes, until: bytes, generation: int = -1) -> Statement:
+        """The delay is over; from then on the party signs with its new card, if that holds."""
+        body = {"new": fingerprint(_keys(name, generation)[0]), "since": since.decode(), "until": until.decode()}
+        said = self.tell(by, "replacement-final", body)
+        if self.why_void(said) is None:
+            self.generation[name] = generation
+        return said
+
     # -- delivery -----------------------------------------------------------------------------------------------
 
     def share_linkage(self, giver: str, *, period: str = PERIOD, group: str = "roamers", **changes: Any) -> Statement:

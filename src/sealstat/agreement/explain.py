@@ -825,9 +825,6 @@ def _recovery(page: _Page, agreement: Agreement) -> None:
         f"If it loses both, {_number(recovery.quorum)} of {_and(recovery.approvers)} can give it a new card, which holds "
         f"{_lasting(recovery.delay)} later unless its recovery key objects. What was sealed to the lost keys stays lost."
     )
-    page.item(
-        "NOTE: this version of the programs does not carry out a recovery yet: it takes a new card by the old one."
-    )
     if recovery.quorum == 1:
         page.item("NOTE: one of them alone could so take the place of another party that does not object in time.")
 

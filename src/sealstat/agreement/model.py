@@ -88,6 +88,11 @@ class Witnesses(Strict):
     quorum: Annotated[int, Field(ge=1, le=16)]
     checkpoint_age: Duration = "10m"
 
+    @property
+    def liars_borne(self) -> int:
+        """How many lying witnesses the quorum bears: two quorums share one more."""
+        return 2 * self.quorum - len(self.cards) - 1
+
 
 class Recovery(Strict):
     """Who may, together and after a delay, replace the card of a party that lost all its keys."""

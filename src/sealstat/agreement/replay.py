@@ -13,13 +13,19 @@ from datetime import datetime
 from itertools import pairwise
 from typing import ClassVar, Generic, TypeVar
 
+from pydantic import ValidationError
+
 from sealstat.agreement import statements as body
 from sealstat.agreement.model import Agreement, Holders, Task
-from sealstat.agreement.periods import days, kind_of, report_of
+from sealstat.agreement.periods import days, kind_of, report_of, seconds
+from sealstat.crypto import canonical
 from sealstat.crypto import statement as envelopes
 from sealstat.crypto.cards import PartyCard, SigningKeys, Strict, fingerprint
 from sealstat.crypto.errors import CryptoError, MalformedError
 from sealstat.crypto.statement import Statement
+from sealstat.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from sealstat.log.errors import LogError
+from sealstat.log.note import parse_verifier_key
 
 T = TypeVar("T")
 B_co = TypeVar("B_co", bound=Strict, covariant=True)
@@ -105,6 +111,16 @@ class DeliveryState:
         return self.entry.agreement, self.entry.body.dataset, self.entry.body.period
 
 
+@dataclass(slots=True)
+class Recovery:
+    """A new card that recovery approvers would give a party which lost all its keys, until it is final or vetoed."""
+
+    party: str
+    new: PartyCard
+    by: set[str] = field(default_factory=set)
+    agreed_at: int | None = None  # the leaf from which on they are enough
+
+
 class View:
     """All that follows from the leaves read so far about one agreement and those it supersedes."""
 
@@ -134,6 +150,14 @@ class View:
             self._keys |= {fingerprint(card): card.keys for card in self.cards[id].values()}
             self._keys[fingerprint(agreement.host.card)] = agreement.host.card.keys
         self._used = {id: {fingerprint(card) for card in cards.values()} for id, cards in self.cards.items()}
+        # by agreement and name: the card that is the party's by the agreement, its recovery key or its recovery
+        # approvers, and those that followed it by the old card's word alone, as a thief of the old one can make them
+        self._lines = {
+            id: {name: [fingerprint(card)] for name, card in cards.items()} for id, cards in self.cards.items()
+        }
+        self._recovery_keys = {card.recovery for cards in self.cards.values() for card in cards.values()}
+        self.recoveries: dict[tuple[str, str], Recovery] = {}  # those that wait, by agreement and new card
+        self.vetoed: set[tuple[str, str, str]] = set()  # agreement, party, new card
         self.proposed: set[str] = set()
         self.approvals: dict[str, set[str]] = {id: set() for id in self.chain}
         self.successors: dict[str, dict[str, set[str]]] = {id: {} for id in self.chain}
@@ -215,10 +239,17 @@ class View:
                 raise MalformedError("evidence is signed by another key than the one it shows")
             statement.verify(evidence.card.keys)
             return statement
+        if self._is_recovery_key(statement.by):
+            statement.verify(_shown_recovery_key(statement))
+            return statement
         if statement.by not in self._keys:
             raise MalformedError("its signer has no card here")
         statement.verify(self._keys[statement.by])
         return statement
+
+    def _is_recovery_key(self, by: str) -> bool:
+        """Whether the digest of a signer's keys stands in a card here; a card may not so name another's card."""
+        return by in self._recovery_keys and by not in self._keys
 
     def _take(self, index: int, statement: Statement) -> None:
         agreement = statement.frame.agreement or statement.id
@@ -243,6 +274,12 @@ class View:
             return statement.by
         if statement.by == fingerprint(self.chain[agreement].host.card):
             return HOST
+        if self._is_recovery_key(statement.by):
+            _require(statement.type in ("replacement", "veto"), "a recovery key signs nothing else than what recovers")
+            owners = [name for name, card in self.cards[agreement].items() if card.recovery == statement.by]
+            return _known(next(iter(owners), None), "its signer is the recovery key of no card in force")
+        shown = statement.type in ("replacement", "veto") and statement.body.get("recovery") is not None
+        _require(not shown, "it shows a recovery key that did not sign it")
         name = self.who(statement.by, agreement)
         if name is None and statement.type == "approval":
             # an approver of the version before must approve this one also when it takes no further part
@@ -269,15 +306,98 @@ class View:
         self.withdrawals.setdefault(entry.agreement, entry)
 
     def _on_replacement(self, entry: Entry[body.Replacement]) -> None:
-        cards, new = self.cards[entry.agreement], entry.body.new
-        _require(entry.by in cards and fingerprint(cards[entry.by]) == entry.body.old, "a card that is not in force")
-        _require(new.name == entry.by, "a replacement by a card of another name")
+        """By the old card or by its recovery key it holds from here on; by a recovery approver it waits for more."""
+        said, new, party = entry.body, entry.body.new, entry.body.new.name
+        line = _known(self._lines[entry.agreement].get(party), "a replacement by a card of another name")
+        # of two replacements the recovery key's holds: it, and the approvers, may name a card that was rotated since
+        _require(said.old in line, "a replacement of a card that is not in force")
+        by_old_card = entry.by == party and said.recovery is None
+        _require(not by_old_card or said.old == line[-1], "a replacement of a card that is not in force")
+        if entry.by == party:
+            # or a thief of the old card could make the recovery key worth nothing
+            same = new.recovery == self.cards[entry.agreement][party].recovery
+            _require(same, "a replacement by a card with another recovery key")
+        else:
+            self._check_recovery(entry)
+        if said.rehearsal:
+            return
         # in this agreement: a later version may well have been written with the new card already
         _require(fingerprint(new) not in self._used[entry.agreement], "a replacement by a card that was used before")
+        if entry.by != party:
+            self._vouch(entry)
+        elif said.recovery is None:
+            self._put_in_force(entry.agreement, new, [*line, fingerprint(new)])
+        else:
+            self._put_in_force(entry.agreement, new, [fingerprint(new)])
+
+    def _check_recovery(self, entry: Entry[body.Replacement]) -> None:
+        """Whether somebody else may speak for a party's new card."""
+        said, recovery = entry.body, self.terms(entry).roles.recovery
+        approver = recovery is not None and entry.by in recovery.approvers and said.recovery is None
+        _require(approver, "a replacement of somebody else's card by one who is no recovery approver")
+        # else who is merely named in somebody's draft could be made to have approved it
+        approved = self.needed_approvers(entry.agreement) <= self.approvals[entry.agreement]
+        _require(approved, "a recovery under an agreement that is not approved")
+        card = (entry.agreement, said.new.name, fingerprint(said.new))
+        _require(card not in self.vetoed, "a new card that the recovery key vetoed")
+        others = {card.recovery for name, card in self.cards[entry.agreement].items() if name != said.new.name}
+        _require(said.new.recovery not in others, "a new card with the recovery key of another party")
+
+    def _vouch(self, entry: Entry[body.Replacement]) -> None:
+        recovery, new = self.terms(entry).roles.recovery, entry.body.new
+        assert recovery is not None
+        waiting = self.recoveries.setdefault((entry.agreement, fingerprint(new)), Recovery(new.name, new))
+        _require(entry.by not in waiting.by, "a second word of the same recovery approver")
+        waiting.by.add(entry.by)
+        if len(waiting.by) == recovery.quorum:
+            waiting.agreed_at = entry.index
+
+    def _on_replacement_final(self, entry: Entry[body.ReplacementFinal]) -> None:
+        recovery = _known(self.terms(entry).roles.recovery, "a replacement-final where nobody recovers cards")
+        _require(entry.by in recovery.approvers, "a replacement-final by somebody who is no recovery approver")
+        found = self.recoveries.get((entry.agreement, entry.body.new))
+        waiting = _known(found, "a replacement-final of a card that does not wait for one")
+        agreed_at = _known(waiting.agreed_at, "a replacement-final without the word of enough recovery approvers")
+        since, until = self._checkpoint(entry, entry.body.since), self._checkpoint(entry, entry.body.until)
+        _require(since.checkpoint.size > agreed_at, "a replacement-final that counts from before they were enough")
+        liars = self.terms(entry).witnesses.liars_borne
+        passed_s = until.surely_not_after(liars) - since.surely_not_before(liars)
+        _require(passed_s >= seconds(recovery.delay), "a replacement-final before its delay is over")
+        self._put_in_force(entry.agreement, waiting.new, [fingerprint(waiting.new)])
+
+    def _checkpoint(self, entry: Entry[Strict], note: str) -> VerifiedCheckpoint:
+        terms = self.terms(entry)
+        try:
+            return verify_checkpoint(
+                note.encode(),
+                log_key=parse_verifier_key(terms.host.card.log_key),
+                witnesses=[parse_verifier_key(card.cosigner) for card in terms.witnesses.cards],
+                quorum=terms.witnesses.quorum,
+                origin=terms.host.card.origin,
+            )
+        except (LogError, ValueError) as error:
+            raise Void(f"a checkpoint that its witnesses did not cosign: {error}") from error
+
+    def _on_veto(self, entry: Entry[body.Veto]) -> None:
+        waiting = self.recoveries.get((entry.agreement, entry.body.new))
+        _require(waiting is None or waiting.party == entry.by, "a veto of somebody else's new card")
         if not entry.body.rehearsal:
-            cards[entry.by] = new
-            self._used[entry.agreement].add(fingerprint(new))
-            self._keys[fingerprint(new)] = new.keys
+            self.vetoed.add((entry.agreement, entry.by, entry.body.new))
+            self.recoveries.pop((entry.agreement, entry.body.new), None)
+
+    def _put_in_force(self, agreement: str, new: PartyCard, line: list[str]) -> None:
+        """A party's card is another one from here on; what waited for a card that nobody can follow now is over."""
+        self.cards[agreement][new.name] = new
+        self._used[agreement].add(fingerprint(new))
+        self._keys[fingerprint(new)] = new.keys
+        self._recovery_keys.add(new.recovery)
+        self._lines[agreement][new.name] = line
+        if len(line) == 1:
+            self.recoveries = {
+                card: waiting
+                for card, waiting in self.recoveries.items()
+                if (card[0], waiting.party) != (agreement, new.name)
+            }
 
     def _on_linkage_share(self, entry: Entry[body.LinkageShare]) -> None:
         group = _known(self.terms(entry).pseudonyms.get(entry.body.group), "a linkage share for an unknown group")
@@ -500,6 +620,8 @@ class View:
         "successor": _on_successor,
         "withdrawal": _on_withdrawal,
         "replacement": _on_replacement,
+        "replacement-final": _on_replacement_final,
+        "veto": _on_veto,
         "linkage-share": _on_linkage_share,
         "delivery": _on_delivery,
         "expiry": _on_expiry,
@@ -799,6 +921,17 @@ class View:
 
     def _request(self, id: str) -> Entry[body.RunRequest]:
         return _known(self.requests.get(id), "no such run-request")
+
+
+def _shown_recovery_key(statement: Statement) -> SigningKeys:
+    """The recovery key that signed a statement and stands in it; its digest stands in a card."""
+    try:
+        keys = SigningKeys.model_validate(statement.body.get("recovery"))
+    except ValidationError as error:
+        raise MalformedError("it does not show the recovery key that signed it") from error
+    if canonical.digest(keys.to_json()) != statement.by:
+        raise MalformedError("it shows another recovery key than the one that signed it")
+    return keys
 
 
 def _asks_alike(one: Entry[body.RunRequest], other: Entry[body.RunRequest]) -> bool:

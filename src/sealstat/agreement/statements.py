@@ -7,7 +7,17 @@ from pydantic import Field, ValidationError, model_validator
 from sealstat.agreement.model import Action, Agreement, Identifier
 from sealstat.agreement.periods import Period
 from sealstat.crypto import canonical
-from sealstat.crypto.cards import Base64, Digest, InstanceCard, Name, PartyCard, SealingKey, Strict, first_problem
+from sealstat.crypto.cards import (
+    Base64,
+    Digest,
+    InstanceCard,
+    Name,
+    PartyCard,
+    SealingKey,
+    SigningKeys,
+    Strict,
+    first_problem,
+)
 from sealstat.crypto.errors import MalformedError
 from sealstat.crypto.statement import Statement
 
@@ -39,10 +49,30 @@ class Withdrawal(Strict):
 
 
 class Replacement(Strict):
-    """From its leaf on, a party's card is another one."""
+    """From its leaf on, a party's card is another one; said by a recovery approver, it is one voice for that."""
 
     old: Digest
     new: PartyCard
+    recovery: SigningKeys | None = None  # where the recovery key signs: a card holds but its digest
+    rehearsal: bool = False
+
+
+class ReplacementFinal(Strict):
+    """Enough recovery approvers gave a party a new card, and the agreement's delay has passed.
+
+    Two cosigned checkpoints show how long it was: one that holds their words, and a later one.
+    """
+
+    new: Digest
+    since: Note
+    until: Note
+
+
+class Veto(Strict):
+    """A recovery key that is not lost at all: the recovery approvers must not give its party this card."""
+
+    new: Digest
+    recovery: SigningKeys
     rehearsal: bool = False
 
 
@@ -271,6 +301,8 @@ BODIES: dict[str, type[Strict]] = {
     "successor": Successor,
     "withdrawal": Withdrawal,
     "replacement": Replacement,
+    "replacement-final": ReplacementFinal,
+    "veto": Veto,
     "linkage-share": LinkageShare,
     "delivery": Delivery,
     "expiry": Expiry,

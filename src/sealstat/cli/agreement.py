@@ -115,6 +115,7 @@ def show(
 ) -> None:
     """Show where an agreement stands: approvals, deliveries, runs, and what in the log means nothing."""
     from sealstat.cli.shared import open_home, open_member
+    from sealstat.crypto.cards import spoken
     from sealstat.party import agreements
     from sealstat.party.member import discover
 
@@ -137,6 +138,11 @@ def show(
             print(f"  delivery {each['id'][:12]}: {each['dataset']} {each['period']} by {each['by']}, {each['state']}")
         for each in status["runs"]:
             print(f"  run {each['id'][:12]}: {each['task']} {each['period']} asked by {each['by']}")
+        for each in status["recoveries"]:
+            what = "becomes its card after the delay" if each["enough"] else "waits for more of them"
+            print(
+                f"  new card of {each['party']}, {spoken(each['card'])}: vouched for by {', '.join(each['by'])}, {what}"
+            )
         for each in status["void"]:
             print(f"  void at leaf {each['leaf']}: {each['reason']}")
 

@@ -1,11 +1,14 @@
 """`sealstat party`: this party's keys, its agent, and a person's word."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sealstat.cli.shared import HomeOption, HostOption, JsonOption, note, show_json
+
+if TYPE_CHECKING:
+    from sealstat.crypto.cards import PartyCard
 
 app = typer.Typer(help="This party: its keys, its agent, a person's word.", no_args_is_help=True)
 
@@ -100,6 +103,114 @@ def rotate(host: HostOption = None, home: HomeOption = None) -> None:
     print(f"{opened.name} has a new card, announced in {len(changed)} agreements.")
     print(f"Its fingerprint, to read aloud: {spoken(opened.fingerprint)}")
     print("A running agent takes the new keys by itself.")
+
+
+RecoveryOption = Annotated[Path, typer.Option("--recovery", help="The file with the recovery key.")]
+RehearseOption = Annotated[bool, typer.Option("--rehearse", help="Show that it could be done, and change nothing.")]
+
+
+@app.command(
+    epilog="Examples: `sealstat party recover --recovery /media/stick/operator-a.recovery --rehearse`; "
+    "`sealstat party recover --recovery /media/stick/operator-a.recovery --card operator-a.json`"
+)
+def recover(
+    recovery: RecoveryOption,
+    lost: Annotated[
+        Path | None, typer.Option("--card", help="The lost card, as others have it; else the home's.")
+    ] = None,
+    rehearse: RehearseOption = False,
+    host: HostOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Replace keys that are lost or stolen: new ones, by the recovery key, in every agreement on the host.
+
+    Without a home a fresh one is made. What was sealed to the lost keys stays lost.
+    """
+    from datetime import UTC, datetime
+
+    from sealstat.cli.shared import open_home, passphrase
+    from sealstat.crypto.cards import fingerprint, spoken
+    from sealstat.party import recovery as recovering
+    from sealstat.party.errors import PartyError
+    from sealstat.party.home import home_path, read_card, read_recovery_key, renew_home
+
+    word = passphrase()
+    key = read_recovery_key(recovery, word)
+    if rehearse:
+        done = recovering.rehearse_recovery(open_home(home), key, host)
+        print(f"The recovery key of {key.name} is there: {len(done)} agreements have seen it. Nothing has changed.")
+        return
+    if host is None:
+        raise PartyError("name the host with --host or SEALSTAT_HOST: the new card must be announced there")
+    path = home_path(home)
+    old = _party_card(lost) if lost is not None else read_card(path)
+    if (old.name, old.recovery) != (key.name, key.digest):
+        raise PartyError(f"the lost card is of {old.name}, and names another recovery key than this one of {key.name}")
+    opened = renew_home(path, key, word, now=datetime.now(UTC))
+    held, trouble = recovering.recover(opened, key, host, old=fingerprint(old))
+    print(f"{opened.name} has a new card in {path}, in force in {len(held)} agreements.")
+    print(f"Its fingerprint, to read aloud: {spoken(opened.fingerprint)}")
+    if trouble:
+        raise PartyError(f"not everywhere is the new card in force: {'; '.join(trouble)}")
+
+
+@app.command(
+    epilog="Examples: `sealstat party vouch operator-b.json --agreement 91ab0c`; "
+    "`sealstat party vouch operator-b.json --agreement 91ab0c --rehearse`"
+)
+def vouch(
+    card: Annotated[Path, typer.Argument(help="The party's new card, its fingerprint compared by voice.")],
+    agreement: Annotated[str, typer.Option("--agreement", help="The beginning of the agreement's id.")],
+    rehearse: RehearseOption = False,
+    host: HostOption = None,
+    home: HomeOption = None,
+) -> None:
+    """As a recovery approver, give a new card to a party that lost all its keys; it holds after a delay."""
+    from sealstat.cli.shared import open_home, open_member
+    from sealstat.party import recovery
+
+    member, new = open_member(open_home(home), agreement, host), _party_card(card)
+    recovery.vouch(member, new, rehearsal=rehearse)
+    if rehearse:
+        print(f"{member.name} could vouch for a new card of {new.name}: the log says so. Nothing has changed.")
+        return
+    terms = member.agreement.roles.recovery
+    assert terms is not None
+    print(f"{member.name} vouches for the new card of {new.name}; {terms.quorum} of the recovery approvers must.")
+    print(f"Their agents let it hold {terms.delay} after that, unless the recovery key of {new.name} signs a veto.")
+
+
+@app.command(epilog="Example: `sealstat party veto --recovery /media/stick/operator-a.recovery`")
+def veto(
+    recovery: RecoveryOption,
+    rehearse: RehearseOption = False,
+    host: HostOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Refuse, by the recovery key, every new card that recovery approvers would give this party."""
+    from sealstat.cli.shared import open_home, passphrase
+    from sealstat.party import recovery as recovering
+    from sealstat.party.home import read_recovery_key
+
+    opened = open_home(home)
+    done = recovering.veto(opened, read_recovery_key(recovery, passphrase()), host, rehearsal=rehearse)
+    if rehearse:
+        print(f"{opened.name} could veto a new card: {len(done)} agreements have seen it. Nothing has changed.")
+        return
+    print(f"{len(done)} new cards are vetoed; the log says so, and {opened.name} keeps its own.")
+
+
+def _party_card(path: Path) -> "PartyCard":
+    from sealstat.crypto.cards import PartyCard, parse_card
+    from sealstat.party.errors import PartyError
+
+    try:
+        found = parse_card(path.read_bytes())
+    except OSError as error:
+        raise PartyError(f"cannot read the card {path}: {error.strerror}") from error
+    if not isinstance(found, PartyCard):
+        raise PartyError(f"the card in {path} is not a party's")
+    return found
 
 
 @app.command(epilog="Example: `sealstat party forget 3f9c21`; `sealstat party forget 91ab0c --state usual-environment`")

@@ -66,6 +66,7 @@ def _agreement(agent: Agent, member: Member) -> dict[str, Any]:
         told = datetime.fromtimestamp(checkpoint.clock(member.agreement.witnesses.quorum), UTC)
         found["clock"] = told.strftime("%Y-%m-%d %H:%M:%S UTC")
     found["warnings"] = member.agreement.enclave.warnings
+    found["recoveries"] = [each | {"card": spoken(each["card"])} for each in found["recoveries"]]
     return found
 
 

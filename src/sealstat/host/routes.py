@@ -13,13 +13,14 @@ from starlette.concurrency import run_in_threadpool
 
 import sealstat
 from sealstat.crypto import canonical
+from sealstat.crypto import statement as statements
 from sealstat.crypto.cards import CARD_LIMIT_BYTES, Digest, InstanceCard, parse_card
 from sealstat.crypto.errors import CryptoError
 from sealstat.host import launches
 from sealstat.host import store as tables
 from sealstat.host.bodies import check_digest, read_all
 from sealstat.host.errors import RefusedError, not_found
-from sealstat.host.sequencer import is_left, may_read
+from sealstat.host.sequencer import introduced, is_left, may_read
 from sealstat.host.service import Host, done
 from sealstat.log.errors import LogError
 from sealstat.wire.client import MAX_READ
@@ -29,6 +30,7 @@ MAX_WAIT_S = 25
 MAX_DIGESTS = 10_000
 _DIGESTS_LIMIT_BYTES = MAX_DIGESTS * 72
 _INSTANCE_LIMIT_BYTES = CARD_LIMIT_BYTES + 1024
+_REPLACEMENT_LIMIT_BYTES = 4 * CARD_LIMIT_BYTES
 
 router = APIRouter()
 
@@ -104,6 +106,20 @@ _JSON: Any = {"requestBody": {"content": {"application/json": {}}, "required": T
 @router.post("/v1/statements", summary="Hand in a signed statement; its receipt", openapi_extra=_JSON)
 async def post_statement(request: Request, host: TheHost, signed: Signed) -> dict[str, Any]:
     body = await read_all(request, host.settings.limits.statement_bytes, host.settings.limits)
+    check_digest(body, signed.body_sha256)
+    return await host.accept(body, signed.fingerprint)
+
+
+@router.post("/v1/replacements", summary="Hand in a recovery key's replacement, by the new card", openapi_extra=_JSON)
+async def post_replacement(request: Request, host: TheHost) -> dict[str, Any]:
+    body = await read_all(request, _REPLACEMENT_LIMIT_BYTES, host.settings.limits)
+    try:
+        card = introduced(statements.parse(body))
+    except CryptoError as error:
+        raise RefusedError(400, "malformed", f"the replacement was not taken: {error}") from error
+    if card is None:
+        raise RefusedError(400, "malformed", "expected a replacement by a recovery key")
+    signed = await host.authenticate(request, own_card=card)
     check_digest(body, signed.body_sha256)
     return await host.accept(body, signed.fingerprint)
 

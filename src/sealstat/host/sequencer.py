@@ -20,7 +20,7 @@ from sealstat.agreement.replay import ReplayError, View
 from sealstat.agreement.statements import Replacement, parse_body
 from sealstat.crypto import canonical
 from sealstat.crypto import statement as envelopes
-from sealstat.crypto.cards import fingerprint
+from sealstat.crypto.cards import PartyCard, fingerprint
 from sealstat.crypto.errors import CryptoError
 from sealstat.crypto.statement import Statement
 from sealstat.host import store as tables
@@ -129,8 +129,10 @@ class Sequencer:
                 _read_leaf(view, index, statement.id, statement.type, envelope)
         except (CryptoError, ReplayError) as error:
             raise RefusedError(403, "not-authentic", f"the statement does not stand: {error}") from error
-        if statement.type == "replacement" and statement.id not in views[0].void:
-            self._replace_card(connection, statement, agreement)
+        if statement.id in views[0].void and introduced(statement) is not None:
+            raise RefusedError(403, "void", f"the replacement means nothing here: {views[0].void[statement.id][1]}")
+        if statement.type in ("replacement", "replacement-final"):
+            self._follow_cards(connection, views[0])
         return receipt
 
     def _check_caller(
@@ -147,7 +149,9 @@ class Sequencer:
                 raise RefusedError(403, "not-yours", "an agreement is handed in by one of its parties")
             return terms
         leaving = statement.type == "approval" and is_left(connection, agreement, caller)
-        if caller != self._keys.fingerprint and not leaving and not is_member(connection, agreement, caller):
+        card = introduced(statement)
+        new = card is not None and fingerprint(card) == caller
+        if not (caller == self._keys.fingerprint or leaving or new or is_member(connection, agreement, caller)):
             raise not_found()
         signer = _kind(connection, agreement, statement.by)
         if (signer == "instance") != (statement.type in INSTANCE_TYPES) and (signer, statement.type) != (
@@ -199,20 +203,22 @@ class Sequencer:
         self._catch_up(connection, view)
         self._views[statement.id] = view
 
-    def _replace_card(self, connection: Connection, statement: Statement, agreement: str) -> None:
-        body = parse_body(statement)
-        assert isinstance(body, Replacement)
-        if body.rehearsal:
-            return
-        new, card = fingerprint(body.new), canonical.encode(body.new.to_json())
-        mine = (tables.cards.c.agreement == agreement) & (tables.cards.c.fingerprint == body.old)
-        connection.execute(update(tables.cards).where(mine).values(in_force=False))
-        _insert_card(connection, agreement, body.new.name, "party", new, card)
-        old = tables.admitted.c.fingerprint == body.old
-        if connection.execute(delete(tables.admitted).where(old)).rowcount:
-            # the operator admitted whoever holds this card, and its holder says which card that is now
-            connection.execute(delete(tables.admitted).where(tables.admitted.c.fingerprint == new))
-            connection.execute(insert(tables.admitted).values(fingerprint=new, card=card))
+    def _follow_cards(self, connection: Connection, view: View) -> None:
+        """Let in the cards that are in force by the agreement's log, and their predecessors no more."""
+        for name, card in view.cards[view.id].items():
+            new, data = fingerprint(card), canonical.encode(card.to_json())
+            if is_member(connection, view.id, new):
+                continue
+            table = tables.cards.c
+            mine = (table.agreement == view.id) & (table.name == name) & (table.kind == "party") & table.in_force
+            old = connection.execute(select(table.fingerprint).where(mine)).scalar_one()
+            connection.execute(update(tables.cards).where(mine).values(in_force=False))
+            _insert_card(connection, view.id, name, "party", new, data)
+            admitted = tables.admitted.c.fingerprint
+            if connection.execute(delete(tables.admitted).where(admitted == old)).rowcount:
+                # the operator admitted whoever holds this card, and the log says which card that is now
+                connection.execute(delete(tables.admitted).where(admitted == new))
+                connection.execute(insert(tables.admitted).values(fingerprint=new, card=data))
 
     # -- the log ---------------------------------------------------------------------------------------------
 
@@ -293,6 +299,12 @@ class Sequencer:
             chain.append(statement)
             agreement = terms.supersedes
         return chain
+
+
+def introduced(statement: Statement) -> PartyCard | None:
+    """The new card in a recovery key's replacement: its holder has no other card that it could call with."""
+    said = parse_body(statement) if statement.type == "replacement" else None
+    return said.new if isinstance(said, Replacement) and said.recovery is not None else None
 
 
 def is_member(connection: Connection, agreement: str, caller: str) -> bool:

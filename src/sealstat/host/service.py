@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from sealstat.agreement.statements import parse_body
 from sealstat.crypto import statement as envelopes
-from sealstat.crypto.cards import InstanceCard, fingerprint
+from sealstat.crypto.cards import InstanceCard, PartyCard, fingerprint
 from sealstat.crypto.errors import CryptoError, SignatureError
 from sealstat.host import expiry, launches
 from sealstat.host import store as tables
@@ -125,11 +125,13 @@ class Host:
 
     # -- callers ---------------------------------------------------------------------------------------------
 
-    async def authenticate(self, request: Request, *, own_card: InstanceCard | None = None) -> SignedRequest:
+    async def authenticate(
+        self, request: Request, *, own_card: InstanceCard | PartyCard | None = None
+    ) -> SignedRequest:
         """Who signed a request, once.
 
         Args:
-            own_card: of an instance that is about to register, known from nowhere else.
+            own_card: of an instance that is about to register, or of a recovered party: known from nowhere else.
         Raises:
             RefusedError: not signed by a card known here, too old, seen before, or too often.
         """

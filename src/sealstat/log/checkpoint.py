@@ -98,6 +98,14 @@ class VerifiedCheckpoint:
         newest = sorted(self.cosigned_at.values(), reverse=True)[:k]
         return sorted(newest)[k // 2]
 
+    def surely_not_before(self, liars: int) -> int:
+        """A time at or after which an honest witness cosigned, POSIX seconds, if at most so many of them lie."""
+        return sorted(self.cosigned_at.values())[liars]
+
+    def surely_not_after(self, liars: int) -> int:
+        """A time at or before which an honest witness cosigned, POSIX seconds, if at most so many of them lie."""
+        return sorted(self.cosigned_at.values(), reverse=True)[liars]
+
 
 def verify_checkpoint(
     note: bytes,

@@ -162,5 +162,10 @@ def status(member: Member) -> dict[str, Any]:
             for id, each in view.requests.items()
             if each.agreement == member.id
         ],
+        "recoveries": [
+            {"party": each.party, "card": card, "by": sorted(each.by), "enough": each.agreed_at is not None}
+            for (agreement, card), each in view.recoveries.items()
+            if agreement == member.id
+        ],
         "void": [{"leaf": leaf, "id": id, "reason": reason} for id, (leaf, reason) in view.void.items()],
     }

@@ -14,7 +14,7 @@ from typing import Any
 
 from sealstat.agreement import contexts
 from sealstat.agreement.model import Task
-from sealstat.agreement.periods import lasting, report_of
+from sealstat.agreement.periods import lasting, report_of, seconds
 from sealstat.agreement.replay import Entry, InactiveError, Instance, View, Void
 from sealstat.agreement.statements import Challenge, DrawnKey, Output, RunRecord, RunRequest, SealedShare, State
 from sealstat.crypto import canonical
@@ -57,6 +57,7 @@ def do_all(member: Member) -> None:
         release_results,
         forget_shares,
         end_retention,
+        finish_recoveries,
     ):
         if duty is forget_shares and take_shares in failed:
             continue  # what was not taken yet may be sealed to what would be destroyed
@@ -714,6 +715,30 @@ def _stands(member: Member) -> bool:
     except InactiveError:
         return False
     return True
+
+
+# -- recover ---------------------------------------------------------------------------------------------------
+
+
+def finish_recoveries(member: Member) -> None:
+    """As a recovery approver, say that a new card holds when its delay has passed without a veto (section 4)."""
+    recovery, newest = member.agreement.roles.recovery, member.follower.checkpoint
+    if recovery is None or newest is None or member.name not in recovery.approvers:
+        return
+    liars = member.agreement.witnesses.liars_borne
+    for (agreement, new), waiting in member.judged().recoveries.items():
+        if agreement != member.id or waiting.agreed_at is None:
+            continue
+        note = member.home.ledger.fact("recovery-since", f"{agreement} {new}")
+        if note is None:
+            note = newest.note.decode()  # the first that holds enough of the approvers' words
+            member.home.ledger.note_fact("recovery-since", f"{agreement} {new}", note)
+        passed_s = newest.surely_not_after(liars) - member.follower.verify_note(note.encode()).surely_not_before(liars)
+        if passed_s < seconds(recovery.delay) or _said(member, "replacement-final", new=new):
+            continue
+        member.say("replacement-final", {"new": new, "since": note, "until": newest.note.decode()})
+        why = f"{', '.join(sorted(waiting.by))} vouched for it, {recovery.delay} have passed, and nobody vetoed"
+        member.home.ledger.act(f"said that the new card of {waiting.party} holds", why, agreement=member.id)
 
 
 def _said(member: Member, type: str, **fields: str) -> bool:

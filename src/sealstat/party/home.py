@@ -33,6 +33,19 @@ class Identity:
         return fingerprint(self.card)
 
 
+@dataclass(frozen=True, slots=True)
+class RecoveryKey:
+    """The key that a party keeps offline, for when its daily keys are lost or stolen."""
+
+    name: str
+    signer: Signer = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """As it stands in the party's cards; what this key signs is signed under it."""
+        return canonical.digest(self.signer.public().to_json())
+
+
 class Home:
     """An opened home. Old identities stay, for agreements in which their card is still in force."""
 
@@ -95,16 +108,62 @@ def create_home(path: Path, name: str, passphrase: str, *, recovery_file: Path, 
         raise PartyError(f"{path} holds a party already: choose another folder with --home, or use that one")
     if recovery_file.exists():
         raise PartyError(f"{recovery_file} exists: name another file for the recovery key")
-    recovery = Signer.generate(post_quantum=True)
-    identity = _new_identity(name, canonical.digest(recovery.public().to_json()), now)
+    recovery = RecoveryKey(name, Signer.generate(post_quantum=True))
+    identity = _new_identity(name, recovery.digest, now)
+    recovery_secret = {
+        "name": name,
+        "recovery": recovery.signer.to_secret(),
+        "keys": recovery.signer.public().to_json(),
+    }
+    keystore.write(recovery_file, recovery_secret, passphrase)
+    _write_new(path, identity, passphrase)
+    return identity.card
+
+
+def read_recovery_key(path: Path, passphrase: str) -> RecoveryKey:
+    """The key in a recovery file.
+
+    Raises:
+        KeystoreError: no such file, or the passphrase is wrong.
+        PartyError: it is another kind of file.
+    """
+    secret = keystore.read(path, passphrase)
+    if "recovery" not in secret:
+        raise PartyError(f"{path} holds no recovery key: name the file that `sealstat party create` wrote for it")
+    return RecoveryKey(secret["name"], Signer.from_secret(secret["recovery"]))
+
+
+def renew_home(path: Path, key: RecoveryKey, passphrase: str, *, now: datetime) -> Home:
+    """A new identity under a recovery key: in the home that is there, or in a fresh one, without the old secrets.
+
+    Raises:
+        PartyError: the home that is there is not this key's.
+    """
+    if not (path / _KEYSTORE).exists():
+        _write_new(path, _new_identity(key.name, key.digest, now), passphrase)
+        return Home(path, passphrase)
+    home = Home(path, passphrase)
+    check_recovery_key(home, key)
+    home.rotate(now=now)
+    return home
+
+
+def check_recovery_key(home: Home, key: RecoveryKey) -> None:
+    """Whether a recovery key is the one that a home's card names.
+
+    Raises:
+        PartyError: it is another one.
+    """
+    if key.digest != home.identity.card.recovery:
+        raise PartyError(f"this is the recovery key of {key.name}, and another one than the card of {home.name} names")
+
+
+def _write_new(path: Path, identity: Identity, passphrase: str) -> None:
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
     secret = {"identities": [_entry(identity)], "master": b64(secrets.token_bytes(32))}
-    recovery_secret = {"name": name, "recovery": recovery.to_secret(), "keys": recovery.public().to_json()}
-    keystore.write(recovery_file, recovery_secret, passphrase)
     keystore.write_private(path / _CARD, canonical.encode(identity.card.to_json()) + b"\n")
     keystore.write(path / _KEYSTORE, secret, passphrase)
-    return identity.card
 
 
 def read_card(path: Path) -> PartyCard:

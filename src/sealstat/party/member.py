@@ -1,6 +1,7 @@
 """One party in one agreement: what it has read, what it has said, and how it says more."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -23,7 +24,7 @@ from sealstat.wire.follow import Follower, StaleError, fetch_chain
 Clock = Callable[[], datetime]
 # What counts for its sender at once, logged or not; all else acts from its leaf on (sections 3 and 6). A release and
 # a stop count whatever the host said to them: it may give them a leaf later all the same.
-_ALWAYS = frozenset({"key-release", "withdrawal", "refusal"})
+_ALWAYS = frozenset({"key-release", "withdrawal", "refusal", "veto"})
 _WHILE_PENDING = frozenset({"linkage-share", "delivery", "expiry", "challenge", "result-release"})
 
 
@@ -56,7 +57,8 @@ class Member:
         # an unsound agreement binds nobody here, whoever signed it
         check_body(self.agreement, Catalogue())
         home.ledger.save_chain(agreement, chain)
-        self.speak_as(self.identity)
+        with suppress(PartyError):  # of a recovered party: its card comes into force further on in the log
+            self.speak_as(self.identity)
 
     @property
     def view(self) -> View:

@@ -186,7 +186,8 @@ def ids_to_show(view: View, record: str, size: int) -> set[str]:
             continue
         said, once = entry.body, (entry.agreement, view.statements[id].type, entry.by)
         newer = shown[shown.index(entry.agreement) - 1] if entry.agreement != shown[0] else None
-        if isinstance(said, Agreement) or (isinstance(said, body.Replacement) and not said.rehearsal):
+        changes_cards = isinstance(said, body.Replacement | body.Veto) and not said.rehearsal
+        if isinstance(said, Agreement | body.ReplacementFinal) or changes_cards:
             ids.add(id)
         elif once not in seen and (
             isinstance(said, body.Approval) or (isinstance(said, body.Successor) and said.new == newer)

@@ -48,6 +48,8 @@ SHOWN_TYPES = frozenset(
         "approval",
         "successor",
         "replacement",
+        "replacement-final",
+        "veto",
         "delivery",
         "expiry",  # of a state
         "run-request",
@@ -308,6 +310,8 @@ class _Check:
     def _consistency(self) -> None:
         notes = [(id, said.checkpoint) for id, said in self._of("challenge", body.Challenge)]
         notes += [(id, said.checkpoint) for id, said in self._of("enclave-evidence", body.EnclaveEvidence)]
+        finals = self._of("replacement-final", body.ReplacementFinal)
+        notes += [(id, note) for id, said in finals for note in (said.since, said.until)]
         tree, growth = self.checkpoint.checkpoint, {proof.size: proof for proof in self.bundle.growth}
         self.named = {}
         for id, note in notes:
@@ -324,6 +328,8 @@ class _Check:
         used = {checkpoint.checkpoint.size for checkpoint in self.named.values()}
         _require(used == growth.keys(), "log.consistency", "the file holds a proof of growth that nothing asks for")
         sentence = f"the log only grew since each of the {len(notes)} checkpoints that challenges and evidence name"
+        if finals:
+            sentence = sentence.removesuffix("name") + "and replacements name"
         self.say("log.consistency", "proved", sentence)
 
     # -- (5) signatures and roles ------------------------------------------------------------------------------------
@@ -346,7 +352,28 @@ class _Check:
             strange = statement.signatures.keys() - algorithms
             _require(not strange, "log.signatures", f"a {statement.type} has a signature that no key of its card made")
         self.say("log.signatures", "proved", "every statement is signed by all keys of a card that may say it")
+        self._replaced_cards()
         self._approvals()
+
+    def _replaced_cards(self) -> None:
+        """Whose word a party's new card rests on, if it is not the old card's."""
+        by_new: dict[str, list[Entry[Strict]]] = {}
+        for id, said in self._of("replacement", body.Replacement):
+            if said.rehearsal:
+                continue
+            entry = self.view.entries[id]
+            by_new.setdefault(fingerprint(said.new), []).append(entry)
+            if said.recovery is not None:
+                sentence = f"{entry.by} has a new card from leaf {entry.index} on, by its recovery key"
+                self.say(f"agreement.cards.{entry.by}", "proved", sentence)
+        for id, final in self._of("replacement-final", body.ReplacementFinal):
+            words = by_new[final.new]
+            name, approvers = self._body(self.statements[words[0].id], body.Replacement).new.name, {e.by for e in words}
+            sentence = (
+                f"{name} has a new card from leaf {self.view.entries[id].index} on, which no key of its own signed: "
+            )
+            sentence += f"{', '.join(sorted(approvers))} gave it, as the agreement lets them, after its delay"
+            self.say(f"agreement.cards.{name}", "attested", sentence)
 
     def _record(self) -> body.RunRecord:
         for id, said in self._of("run-record", body.RunRecord):

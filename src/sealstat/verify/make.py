@@ -61,8 +61,13 @@ def make_bundle(
 
 
 def _named(bodies: Iterable[object]) -> list[Checkpoint]:
-    """The checkpoints that challenges and evidence name, one of each size: a second root would be a fork."""
-    notes = [said.checkpoint for said in bodies if isinstance(said, body.Challenge | body.EnclaveEvidence)]
+    """The checkpoints that statements name, one of each size: a second root would be a fork."""
+    notes = []
+    for said in bodies:
+        if isinstance(said, body.Challenge | body.EnclaveEvidence):
+            notes.append(said.checkpoint)
+        elif isinstance(said, body.ReplacementFinal):
+            notes += [said.since, said.until]
     checkpoints = [parse_checkpoint(parse_note(note.encode()).text) for note in notes]
     return [found for _, found in sorted({found.size: found for found in checkpoints}.items())]
 

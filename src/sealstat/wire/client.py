@@ -82,6 +82,10 @@ class HostClient:
         """Send a statement; the host's receipt, as it stands (a promise to be held against the log)."""
         return self._json("POST", "/v1/statements", statement.to_bytes())
 
+    def introduce(self, statement: Statement) -> None:
+        """Send a recovery key's replacement, as the holder of the new card in it."""
+        self._call("POST", "/v1/replacements", statement.to_bytes())
+
     def statement(self, id: str) -> bytes:
         """The envelope of a statement of one of the caller's agreements.
 

@@ -64,10 +64,10 @@ def test_another_body_or_an_unsigned_one_is_a_missing_one() -> None:
 
 def test_an_unknown_type_ends_the_replay() -> None:
     story = Story()
-    said = story.tell("ministry", "veto", {})
-    with pytest.raises(ReplayError, match="unknown type veto"):
+    said = story.tell("ministry", "praise", {})
+    with pytest.raises(ReplayError, match="unknown type praise"):
         story.view()
-    assert said.type == "veto"
+    assert said.type == "praise"
 
 
 def test_a_body_that_is_there_and_wrong_is_void_and_blocks_nothing() -> None:
@@ -297,9 +297,11 @@ def test_nobody_replaces_anothers_card_or_comes_back_to_an_old_one() -> None:
     story = Story()
     new = builders.party("ministry", 1)[0].to_json()
     body = {"old": fingerprint(story.card("ministry")), "new": new}
-    void(story, story.tell("operator-a", "replacement", body), "not in force")
+    void(story, story.tell("operator-a", "replacement", body), "under an agreement that is not approved")
     own = {"old": fingerprint(story.card("operator-a")), "new": new}
-    void(story, story.tell("operator-a", "replacement", own), "another name")
+    void(story, story.tell("operator-a", "replacement", own), "not in force")
+    stranger = {**own, "new": builders.party("stranger")[0].to_json()}
+    void(story, story.tell("operator-a", "replacement", stranger), "another name")
     before = story.card("ministry")
     story.rotate("ministry")
     back = {"old": fingerprint(story.card("ministry")), "new": before.to_json()}
