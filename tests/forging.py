@@ -45,8 +45,8 @@ def assemble(
         seen.add(said.id)
         proof = [b64(value) for value in inclusion_proof(hashes, index)]
         statements.append({"index": index, "inclusion": proof, "envelope": json.loads(said.to_bytes())})
-        if "checkpoint" in said.body:
-            sizes.add(parse_checkpoint(parse_note(said.body["checkpoint"].encode()).text).size)
+        named = [said.body[word] for word in ("checkpoint", "since", "until") if word in said.body]
+        sizes |= {parse_checkpoint(parse_note(note.encode()).text).size for note in named}
     growth = [
         {"size": old, "consistency": [b64(value) for value in consistency_proof(hashes, old)]}
         for old in sorted(old for old in sizes if old <= size)

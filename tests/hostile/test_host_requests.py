@@ -343,6 +343,76 @@ def test_a_replacement_by_somebody_else_changes_nothing(shared_host: HostProcess
         shared_host.client("ministry", 2).statement(id)
 
 
+def test_the_recovery_keys_new_card_is_let_in_and_the_thiefs_is_put_out(shared_host: HostProcess) -> None:
+    id = shared_host.propose("With a recovery")
+    thief, new = hosting.party("ministry", 1)[0], hosting.party("ministry", 2)[0]
+    old = fingerprint(hosting.party("ministry")[0])
+    rotation = say("ministry", "replacement", id, {"old": old, "new": thief.to_json()})
+    shared_host.client("ministry").send(rotation)
+    said = _by_recovery_key("ministry", id, {"old": old, "new": new.to_json()})
+    client = shared_host.client("ministry", 2)
+    with pytest.raises(HostRefusal, match="no card known here"):
+        client.send(said)  # the usual door asks for a card that is known
+    with pytest.raises(HostRefusal):
+        shared_host.client("ministry", 3).introduce(said)  # somebody else may not come in with it
+    client.introduce(said)
+    assert client.statement(id)
+    with pytest.raises(WireError):
+        shared_host.client("ministry", 1).statement(id)
+    client.introduce(said)  # as often as one likes: an answer may have been lost
+
+
+def _by_recovery_key(name: str, agreement: str, body: dict[str, Any], *, key: Signer | None = None) -> Statement:
+    signer = key or builders.recovery(name)
+    shown = {**body, "recovery": signer.public().to_json()}
+    who = builders.recovery_digest(signer)
+    return sign(signer, type="replacement", by=who, agreement=agreement, body=shown, at=datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        pytest.param({"key": Signer.generate(post_quantum=True)}, "no card here", id="another key"),
+        pytest.param({"key": builders.recovery("operator-b")}, "no recovery approver", id="another party's"),
+        pytest.param({"old": "00" * 32}, "not in force", id="of a card that nobody has"),
+        pytest.param({"agreement": "00" * 32}, "not at this host", id="of no agreement"),
+    ],
+)
+def test_a_card_that_no_recovery_key_of_the_agreement_gives_stays_out(
+    shared_host: HostProcess, change: dict[str, Any], why: str
+) -> None:
+    id = shared_host.propose(f"With a false recovery: {why}")
+    old, new = fingerprint(hosting.party("ministry")[0]), hosting.party("ministry", 4)[0].to_json()
+    body = {"old": change.get("old", old), "new": new}
+    said = _by_recovery_key("ministry", change.get("agreement", id), body, key=change.get("key"))
+    with pytest.raises(HostRefusal, match=why):
+        shared_host.client("ministry", 4).introduce(said)
+    assert shared_host.client("ministry").statement(id)
+    with pytest.raises(HostRefusal, match="no card known here"):
+        shared_host.client("ministry", 4).statement(id)
+    with pytest.raises(HostRefusal, match="expected a replacement by a recovery key"):
+        shared_host.client("ministry", 4).introduce(say("ministry", "replacement", id, {"old": old, "new": new}))
+
+
+def test_a_new_card_that_approvers_give_is_let_in_when_it_is_final_and_not_before(shared_host: HostProcess) -> None:
+    recovery = {"approvers": list(builders.PARTIES), "quorum": 2, "delay": "1s"}
+    witnesses = builders.agreement_json()["witnesses"]
+    roles = {"approvers": ["operator-a"], "recovery": recovery}
+    id = shared_host.propose("With both keys lost", roles=roles, witnesses=witnesses)
+    shared_host.client("operator-a").send(approval(id))
+    new = hosting.party("ministry", -1)[0]
+    body = {"old": fingerprint(hosting.party("ministry")[0]), "new": new.to_json()}
+    for name in ("operator-a", "operator-b"):
+        shared_host.client(name).send(say(name, "replacement", id, body))
+        with pytest.raises(HostRefusal, match="no card known here"):
+            shared_host.client("ministry", -1).statement(id)
+    early = {"new": fingerprint(new), "since": "no checkpoint", "until": "no checkpoint"}
+    shared_host.client("operator-a").send(say("operator-a", "replacement-final", id, early))
+    with pytest.raises(HostRefusal, match="no card known here"):
+        shared_host.client("ministry", -1).statement(id)
+    assert shared_host.client("ministry").statement(id)
+
+
 def test_what_is_in_the_log_is_what_the_receipts_promise(shared_host: HostProcess, agreement: str) -> None:
     statement = approval(agreement, "regulator", explained="07" * 32)
     receipt = shared_host.client("regulator").send(statement)["receipt"]

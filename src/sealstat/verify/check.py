@@ -313,19 +313,19 @@ class _Check:
         finals = self._of("replacement-final", body.ReplacementFinal)
         notes += [(id, note) for id, said in finals for note in (said.since, said.until)]
         tree, growth = self.checkpoint.checkpoint, {proof.size: proof for proof in self.bundle.growth}
-        self.named = {}
+        self.named, used = {}, set()
         for id, note in notes:
             statement = self.statements[id]
             try:
                 self.named[id] = self._verified(note, self._terms(statement))
                 old = self.named[id].checkpoint
+                used.add(old.size)
                 _require(old.size in growth, "log.consistency", f"the proof of growth from size {old.size} is missing")
                 proof = [unb64(value) for value in growth[old.size].consistency]
                 verify_consistency(old.size, tree.size, old.root, tree.root, proof)
             except LogError as error:
                 sentence = f"the checkpoint that a {statement.type} names is not of this log's past: {error}"
                 raise _FailedError("log.consistency", sentence) from error
-        used = {checkpoint.checkpoint.size for checkpoint in self.named.values()}
         _require(used == growth.keys(), "log.consistency", "the file holds a proof of growth that nothing asks for")
         sentence = f"the log only grew since each of the {len(notes)} checkpoints that challenges and evidence name"
         if finals:

@@ -8,7 +8,7 @@ from sealstat.crypto.cards import fingerprint
 from sealstat.crypto.errors import KeystoreError
 from sealstat.crypto.identity import Signer
 from sealstat.party.errors import PartyError
-from sealstat.party.home import Home, create_home, read_card
+from sealstat.party.home import Home, create_home, read_card, read_recovery_key, renew_home
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 WORD = "a passphrase"
@@ -94,3 +94,31 @@ def test_a_folder_without_a_card_and_a_damaged_card_are_named(path: Path) -> Non
     (path / "card.json").write_bytes(b"{}")
     with pytest.raises(PartyError, match="damaged"):
         read_card(path)
+
+
+def test_a_recovery_key_makes_a_fresh_home_where_the_old_one_is_lost(path: Path) -> None:
+    key = read_recovery_key(path.parent / "recovery", WORD)
+    home = renew_home(path.parent / "fresh", key, WORD, now=NOW)
+    assert (home.name, home.identity.card.recovery) == ("operator-a", read_card(path).recovery)
+    assert home.fingerprint != fingerprint(read_card(path))
+    assert home.ledger.agreements() == []
+    home.ledger.close()
+
+
+def test_a_recovery_key_adds_an_identity_to_the_home_that_is_there(path: Path) -> None:
+    old = fingerprint(read_card(path))
+    home = renew_home(path, read_recovery_key(path.parent / "recovery", WORD), WORD, now=NOW)
+    assert list(home.identities) == [old, home.fingerprint]
+    home.ledger.close()
+
+
+def test_another_partys_recovery_key_and_other_files_are_refused(path: Path) -> None:
+    create_home(path.parent / "b", "operator-b", WORD, recovery_file=path.parent / "recovery-b", now=NOW)
+    before = (path / "identity.keystore").read_bytes()
+    with pytest.raises(PartyError, match="another one than the card of operator-a names"):
+        renew_home(path, read_recovery_key(path.parent / "recovery-b", WORD), WORD, now=NOW)
+    assert (path / "identity.keystore").read_bytes() == before
+    with pytest.raises(PartyError, match="holds no recovery key"):
+        read_recovery_key(path / "identity.keystore", WORD)
+    with pytest.raises(KeystoreError, match="does not open"):
+        read_recovery_key(path.parent / "recovery", "another passphrase")
