@@ -147,11 +147,12 @@ def test_a_thief_with_the_old_key_and_a_host_on_its_side_lose(play: Play, tmp_pa
 
     # what the thief signs while its card is in force, and the host would bring out later
     stolen = Home(thief, (stage.folder / "passphrases" / "operator-b").read_text().strip())
+    mine, further = stolen.identity, stolen.rotate(now=_now()).card.to_json()
     held = [
-        sign(stolen.identity.signer, type=type, by=stolen.fingerprint, agreement=play.agreement, body=body, at=_now())
+        sign(mine.signer, type=type, by=mine.fingerprint, agreement=play.agreement, body=body, at=_now())
         for type, body in (
             ("withdrawal", {"why": "by the thief"}),
-            ("replacement", {"old": stolen.fingerprint, "new": stolen.rotate(now=_now()).card.to_json()}),
+            ("replacement", {"old": mine.fingerprint, "new": further}),
         )
     ]
 

@@ -110,7 +110,7 @@ RehearseOption = Annotated[bool, typer.Option("--rehearse", help="Show that it c
 
 
 @app.command(
-    epilog="Examples: `sealstat party recover --recovery /media/stick/operator-a.recovery --rehearse`; "
+    epilog="Example: `sealstat party recover --recovery /media/stick/operator-a.recovery --rehearse`; "
     "`sealstat party recover --recovery /media/stick/operator-a.recovery --card operator-a.json`"
 )
 def recover(
@@ -155,7 +155,7 @@ def recover(
 
 
 @app.command(
-    epilog="Examples: `sealstat party vouch operator-b.json --agreement 91ab0c`; "
+    epilog="Example: `sealstat party vouch operator-b.json --agreement 91ab0c`; "
     "`sealstat party vouch operator-b.json --agreement 91ab0c --rehearse`"
 )
 def vouch(
