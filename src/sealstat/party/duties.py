@@ -18,7 +18,7 @@ from sealstat.agreement.periods import lasting, report_of, seconds
 from sealstat.agreement.replay import Entry, InactiveError, Instance, View, Void
 from sealstat.agreement.statements import Challenge, DrawnKey, Output, RunRecord, RunRequest, SealedShare, State
 from sealstat.crypto import canonical
-from sealstat.crypto.cards import b64, fingerprint, unb64
+from sealstat.crypto.cards import b64, fingerprint, spoken, unb64
 from sealstat.crypto.derive import mac_matches, subkey
 from sealstat.crypto.errors import CryptoError
 from sealstat.crypto.identity import Opener
@@ -57,6 +57,7 @@ def do_all(member: Member) -> None:
         release_results,
         forget_shares,
         end_retention,
+        warn_of_recoveries,
         finish_recoveries,
     ):
         if duty is forget_shares and take_shares in failed:
@@ -718,6 +719,14 @@ def _stands(member: Member) -> bool:
 
 
 # -- recover ---------------------------------------------------------------------------------------------------
+
+
+def warn_of_recoveries(member: Member) -> None:
+    """Tell this party's people that others would give its place to another card: there is a delay to refuse it in."""
+    for (agreement, new), waiting in member.view.recoveries.items():
+        if (agreement, waiting.party) == (member.id, member.name):
+            what = f"learnt that {', '.join(sorted(waiting.by))} would give this party a new card, {spoken(new)}"
+            _note_once(member, what, "if its keys are not lost, say `sealstat party veto` before the delay is over")
 
 
 def finish_recoveries(member: Member) -> None:

@@ -162,6 +162,7 @@ def test_the_public_pages_say_who_the_host_is_and_what_it_does(running: HostProc
         ("GET", "/v1/wait?size=0", 401),
         ("POST", "/v1/statements", 401),
         ("POST", "/v1/instances", 400),
+        ("POST", "/v1/replacements", 400),
     ],
 )
 def test_every_error_has_one_shape(running: HostProcess, method: str, path: str, status: int) -> None:

@@ -85,12 +85,16 @@ def test_another_recovery_key_than_ones_own_is_refused_before_it_is_used(desk: D
             use(desk.home, key, None)
 
 
-def test_a_veto_without_a_leaf_counts_for_its_party_at_once(tmp_path: Path) -> None:
+def test_a_party_is_warned_once_and_its_veto_counts_for_it_also_without_a_leaf(tmp_path: Path) -> None:
     story = Story()
     story.approve_all()
     for name in ("operator-a", "operator-b", "regulator"):
         story.vouch(name, "ministry")
     desk = Desk(story, home(tmp_path, "ministry"))
+    duties.warn_of_recoveries(desk)
+    duties.warn_of_recoveries(desk)
+    (act,) = desk.home.ledger.acts()
+    assert "operator-a, operator-b, regulator would give this party a new card" in act[2]
     desk.home.ledger.post(story.by_recovery_key("ministry", "veto", {"new": fingerprint(NEW), "rehearsal": False}))
     assert desk.view.recoveries
     assert not desk.judged().recoveries
