@@ -97,7 +97,7 @@ class Known:
         said: statements that this party signed and wrote down, by id.
         read: ids of those that its agent has read.
         receipts: the host's promises as they were stored, by statement id; anything the host sent.
-        keys: fingerprints of this party's cards, old ones included.
+        keys: fingerprints of this party's cards, old ones included, and the digest of its recovery key.
     """
 
     said: dict[str, Statement]
@@ -285,7 +285,7 @@ class AgreementWatch:
             said=self._said(),
             read=frozenset(id for _, id, _, _ in read),
             receipts=self._home.ledger.facts("receipt"),
-            keys=frozenset(self._home.identities),
+            keys=frozenset({*self._home.identities, self._home.identity.card.recovery}),
         )
         statements = [parse_statement(envelope) for *_, envelope in self._memory.load(where)[1]]
         yield from unexpected(self._follower.view, statements, known, checkpoint)

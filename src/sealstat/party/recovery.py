@@ -46,6 +46,7 @@ def recover(home: Home, key: RecoveryKey, host: str, *, old: str) -> tuple[list[
             if known or (isinstance(error, HostRefusal) and error.code == "void"):
                 trouble.append(f"agreement {id[:12]}: {error}")
             continue  # of other parties
+        home.ledger.post(said)  # known to its party's monitor as its own
         member = Member(home, id, host)
         member.speak_as(home.identity)
         member.await_leaf(said)
