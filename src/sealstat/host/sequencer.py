@@ -149,10 +149,10 @@ class Sequencer:
                 raise RefusedError(403, "not-yours", "an agreement is handed in by one of its parties")
             return terms
         leaving = statement.type == "approval" and is_left(connection, agreement, caller)
-        card = introduced(statement)
-        new = card is not None and fingerprint(card) == caller
-        if not (caller == self._keys.fingerprint or leaving or new or is_member(connection, agreement, caller)):
-            raise not_found()
+        if not (caller == self._keys.fingerprint or leaving or is_member(connection, agreement, caller)):
+            card = introduced(statement)
+            if card is None or fingerprint(card) != caller or not self._is_authentic(connection, statement, agreement):
+                raise not_found()
         signer = _kind(connection, agreement, statement.by)
         if (signer == "instance") != (statement.type in INSTANCE_TYPES) and (signer, statement.type) != (
             "party",
@@ -161,6 +161,14 @@ class Sequencer:
             who = f"an {signer}" if signer == "instance" else f"a {signer or 'stranger'}"
             raise RefusedError(403, "wrong-role", f"a statement of this type is not for {who} to make")
         return None
+
+    def _is_authentic(self, connection: Connection, statement: Statement, agreement: str) -> bool:
+        """Whether a card or a recovery key of the agreement signed it: what a stranger hands in changes no view."""
+        try:
+            self._view(connection, agreement).authentic(statement.to_bytes())
+        except (CryptoError, ReplayError):
+            return False
+        return True
 
     def _check_quota(self, connection: Connection, agreement: str, by: str, size: int) -> None:
         stored, _ = used(connection, agreement, by)
