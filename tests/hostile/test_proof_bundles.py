@@ -361,7 +361,8 @@ def test_a_result_released_before_it_was_kept_is_refused() -> None:
         pytest.param({"claims": {"request": "1" * 64}}, "bound to another", id="evidence for another request"),
         pytest.param({"claims": {"challenges": ["1" * 64]}}, "bound to another", id="evidence for another challenge"),
         pytest.param({"claims": {"checkpoint": "x"}}, "bound to another", id="evidence at another checkpoint"),
-        pytest.param({"kind": "tdx"}, "cannot be verified", id="unknown kind"),
+        pytest.param({"kind": "tdx"}, "does not accept evidence of kind tdx", id="another kind"),
+        pytest.param({"kind": "abacus"}, "cannot be verified", id="unknown kind"),
         pytest.param({"evidence": "AAAA"}, "form", id="garbage"),
     ],
 )
