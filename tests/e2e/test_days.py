@@ -194,6 +194,37 @@ def test_a_kill_between_a_record_and_its_kept_takes_nothing_back(play: Play) -> 
         await_(play.settled)
 
 
+@pytest.mark.slow
+def test_days_of_two_tasks_go_on_under_a_new_version_with_other_holders(play: Play, tmp_path: Path) -> None:
+    play = play.under(f"{D1}/{D3}", with_a_second_task)
+    play.bring(D1)
+    for task in (TASK, SECOND):
+        play.take_in(D1, task=task)
+    await_(play.settled)
+    old = play.view().state_record(TASK)
+    assert old is not None
+    assert play.has_share("regulator", old.id)
+
+    later = play.next_version(
+        ("of: [operator, office, regulator], threshold: 2", "of: [operator, office], threshold: 2")
+    )
+    assert later.view().ingested(TASK) == later.view().ingested(SECOND) == [D1]
+    later.bring(D2)
+    for task in (TASK, SECOND):
+        later.take_in(D2, task=task)
+    assert "taken in already" in later.refused("office", *later.words(TASK, D1))
+    new = later.view().state_record(TASK)
+    assert new is not None
+    await_(lambda: later.has_share("operator", new.id) and later.has_share("office", new.id))
+    await_(lambda: not any(later.has_share(holder, old.id) for holder in HOLDERS))
+    assert not later.has_share("regulator", new.id)
+    later.bring_tables()
+    for task in (TASK, SECOND):
+        run = later.stage.json("office", *later.words(task, later.report, "--finish"))["run"]
+        about = later.check(run, [D1, D2], tmp_path / task)
+        assert (about["days"]["taken_in"], about["days"]["skipped"]) == ([D1, D2], [D3])
+
+
 # -- a hostile host ----------------------------------------------------------------------------------------------------
 
 
@@ -223,7 +254,7 @@ def hostile(play: Play) -> Iterator[Hostile]:
     old = blobs(play, newest(play))
     play.take_in(D2)
     play.take_in(D3, task=SECOND)
-    with play.by_hand():
+    with play.by_hand():  # to the end of the module: whatever needs a launcher stands above
         yield Hostile(play, old, blobs(play, newest(play, SECOND)))
 
 
@@ -437,37 +468,6 @@ def test_of_two_enclaves_one_result_is_opened_also_when_consumer_and_host_collud
 
 
 # -- nothing to see ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_days_of_two_tasks_go_on_under_a_new_version_with_other_holders(play: Play, tmp_path: Path) -> None:
-    play = play.under(f"{D1}/{D3}", with_a_second_task)
-    play.bring(D1)
-    for task in (TASK, SECOND):
-        play.take_in(D1, task=task)
-    await_(play.settled)
-    old = play.view().state_record(TASK)
-    assert old is not None
-    assert play.has_share("regulator", old.id)
-
-    later = play.next_version(
-        ("of: [operator, office, regulator], threshold: 2", "of: [operator, office], threshold: 2")
-    )
-    assert later.view().ingested(TASK) == later.view().ingested(SECOND) == [D1]
-    later.bring(D2)
-    for task in (TASK, SECOND):
-        later.take_in(D2, task=task)
-    assert "taken in already" in later.refused("office", *later.words(TASK, D1))
-    new = later.view().state_record(TASK)
-    assert new is not None
-    await_(lambda: later.has_share("operator", new.id) and later.has_share("office", new.id))
-    await_(lambda: not any(later.has_share(holder, old.id) for holder in HOLDERS))
-    assert not later.has_share("regulator", new.id)
-    later.bring_tables()
-    for task in (TASK, SECOND):
-        run = later.stage.json("office", *later.words(task, later.report, "--finish"))["run"]
-        about = later.check(run, [D1, D2], tmp_path / task)
-        assert (about["days"]["taken_in"], about["days"]["skipped"]) == ([D1, D2], [D3])
 
 
 @pytest.mark.slow
