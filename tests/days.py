@@ -1,6 +1,7 @@
 """The story of a task with state, in memory: keys drawn, days taken in, reports; each act a method (see story.py)."""
 
 import secrets
+from hashlib import sha256
 from typing import Any
 
 import builders
@@ -62,6 +63,21 @@ def terms(**task: Any) -> Agreement:
     }
     # as it is read from its statement: the order of inputs is the order of deliveries in a request
     return Agreement.model_validate(canonical.decode(canonical.encode(value), limit=1 << 20))
+
+
+class Blobs:
+    """A host that keeps blobs by digest, and gives what a test puts in their place."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+
+    def put_blob(self, _: str, data: bytes) -> str:
+        digest = sha256(data).hexdigest()
+        self.blobs[digest] = data
+        return digest
+
+    def get_blob(self, _: str, digest: str, *, limit: int | None = None) -> bytes:
+        return self.blobs[digest]
 
 
 class Days(Story):

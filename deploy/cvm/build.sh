@@ -21,7 +21,8 @@ rm -r "$root/build"
 sed "s/ATTESTER/$attester/" "$here/sealstat-enclave.service" > "$root/etc/systemd/system/sealstat-enclave.service"
 systemctl --root="$root" enable sealstat-enclave.service systemd-networkd.service systemd-resolved.service
 systemctl --root="$root" mask getty.target console-getty.service serial-getty@.service ssh.service swap.target
-rm -rf "$root"/etc/machine-id "$root"/etc/ssh "$root"/var/log/* "$root"/var/cache/* "$root"/root/.[!.]*
+rm -rf "$root"/etc/machine-id "$root"/etc/ssh "$root"/var/log/* "$root"/var/cache/*
+find "$root/root" -mindepth 1 -delete
 : > "$root/etc/machine-id"
 find "$root" -xdev -name __pycache__ -prune -exec rm -r {} +
 find "$root" -xdev -exec touch --no-dereference --date=@0 {} +

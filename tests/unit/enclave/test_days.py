@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from days import DAYS, KEYS, TASK, Days
+from days import DAYS, KEYS, TASK, Blobs, Days
 from sealstat.agreement import contexts
 from sealstat.agreement.statements import Parts, State
 from sealstat.crypto import canonical, shares
@@ -42,21 +41,6 @@ Row = tuple[int, int, int]
 
 ROWS: list[Row] = [(user, 10 + tile, 100 * user + tile + 1) for user in range(12) for tile in range(5)]
 """Sorted by user and tile."""
-
-
-class Blobs:
-    """A host that keeps blobs by digest."""
-
-    def __init__(self) -> None:
-        self.blobs: dict[str, bytes] = {}
-
-    def put_blob(self, _: str, data: bytes) -> str:
-        digest = sha256(data).hexdigest()
-        self.blobs[digest] = data
-        return digest
-
-    def get_blob(self, _: str, digest: str, *, limit: int | None = None) -> bytes:
-        return self.blobs[digest]
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,13 @@
 """A state sealed and opened again; what is another's, old, cut or changed does not open."""
 
 import secrets
-from hashlib import sha256
 from time import sleep
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from days import Blobs
 from sealstat.agreement.statements import State
 from sealstat.enclave.errors import SessionOver
 from sealstat.enclave.states import SealedState, open_state, seal_state
@@ -17,21 +17,6 @@ from sealstat.tables.sealed import parse_parts_list, parts_list
 AGREEMENT, TASK = "a" * 64, "usual"
 SCHEMA = pa.schema([pa.field("id", pa.uint64(), nullable=False)])
 SECRET = b"s" * 32
-
-
-class Blobs:
-    """A host that keeps blobs by digest, and gives what a test puts in their place."""
-
-    def __init__(self) -> None:
-        self.blobs: dict[str, bytes] = {}
-
-    def put_blob(self, _: str, data: bytes) -> str:
-        digest = sha256(data).hexdigest()
-        self.blobs[digest] = data
-        return digest
-
-    def get_blob(self, _: str, digest: str, *, limit: int | None = None) -> bytes:
-        return self.blobs[digest]
 
 
 def batches(count: int = 3) -> list[pa.RecordBatch]:
