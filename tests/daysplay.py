@@ -20,11 +20,11 @@ import pyarrow.parquet
 import pytest
 
 from enclaves import await_, enclave
-from lying import LyingHost
+from lying import LyingHost, behind_lies
 from sealstat.agreement.replay import View
 from sealstat.lab import case03
 from sealstat.lab.case03 import PURPOSE, TASK
-from sealstat.lab.stage import Stage, free_port
+from sealstat.lab.stage import Stage
 from sealstat.party import runs
 from sealstat.party.home import Home
 from sealstat.party.member import Member
@@ -224,16 +224,8 @@ def _started(folder: Path, days: int, subscribers: int) -> Iterator[Play]:
     dayfiles.write(Plan(subscribers=subscribers, days=days, first=FIRST, seed=5), made, format="csv")
     for file in sorted((made / "operator-1").glob("day-*.csv")):
         _with_imsis(file, made / file.name.replace("day-", "imsi-"))
-    with Stage(folder / "stage", parties=PARTIES) as stage:
-        stage.set_up()
-        stage.start_witnesses()
-        real = free_port()
-        with LyingHost(stage.ports["host"], f"http://127.0.0.1:{real}", stage.folder / "cards") as lies:
-            played = Play(stage, made, ("--port", str(real), "--url", stage.url, "--recosign", "1"), lies)
-            stage.start_host(*played.host_options)
-            for party in stage.parties:
-                stage.start_agent(party)
-            yield played
+    with Stage(folder / "stage", parties=PARTIES) as stage, behind_lies(stage) as (lies, options):
+        yield Play(stage, made, options, lies)
 
 
 def imsi(user_id: str) -> str:

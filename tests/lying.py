@@ -22,6 +22,7 @@ from sealstat.crypto import canonical, statement
 from sealstat.crypto.cards import fingerprint, parse_card, unb64
 from sealstat.crypto.statement import Statement, parse_leaf
 from sealstat.host.setup import HostKeys
+from sealstat.lab.stage import Stage, free_port
 from sealstat.log.checkpoint import parse_checkpoint
 from sealstat.log.errors import LogError
 from sealstat.log.note import Cosigner, Note, parse_note
@@ -220,3 +221,20 @@ class Fork:
     def _cosigner(self, witness: str) -> Cosigner:
         key = unb64((self._homes(witness) / "cosigner.key").read_text().strip())
         return Cosigner(witness, Ed25519PrivateKey.from_private_bytes(key))
+
+
+@contextlib.contextmanager
+def behind_lies(stage: Stage) -> Iterator[tuple[LyingHost, tuple[str, ...]]]:
+    """Every role set up and started but the enclave, their host reached through one that may lie.
+
+    Yields the proxy, and the options with which the host itself is started again.
+    """
+    stage.set_up()
+    stage.start_witnesses()
+    real = free_port()
+    with LyingHost(stage.ports["host"], f"http://127.0.0.1:{real}", stage.folder / "cards") as lies:
+        options = ("--port", str(real), "--url", stage.url, "--recosign", "1")
+        stage.start_host(*options)
+        for party in stage.parties:
+            stage.start_agent(party)
+        yield lies, options

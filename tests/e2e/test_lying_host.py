@@ -22,7 +22,7 @@ import pyarrow.parquet
 import pytest
 
 from enclaves import await_, door, enclave
-from lying import Answer, Call, Fork, Held, LyingHost, Truth, always
+from lying import Answer, Call, Fork, Held, LyingHost, Truth, always, behind_lies
 from sealstat.agreement import contexts
 from sealstat.agreement.replay import View
 from sealstat.crypto.cards import InstanceCard, fingerprint, unb64
@@ -31,7 +31,7 @@ from sealstat.crypto.sealing import seal
 from sealstat.crypto.statement import sign
 from sealstat.host import setup
 from sealstat.lab import demo
-from sealstat.lab.stage import Stage, free_port
+from sealstat.lab.stage import Stage
 from sealstat.party import linkage, runs
 from sealstat.party.deliver import deliver
 from sealstat.party.errors import PartyError
@@ -128,22 +128,15 @@ class Play:
 
 @pytest.fixture(scope="module")
 def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
-    with Stage(tmp_path_factory.mktemp("lying") / "stage") as stage:
-        stage.set_up()
-        stage.start_witnesses()
-        real = free_port()
-        with LyingHost(stage.ports["host"], f"http://127.0.0.1:{real}", stage.folder / "cards") as lies:
-            stage.start_host("--port", str(real), "--url", stage.url, "--recosign", "1")
-            for party in stage.parties:
-                stage.start_agent(party)
-            many = demo.agree(
-                stage,
-                release_delay=f"{DELAY_S}s",
-                change=lambda text: text.replace("runs_per_period: 1 ", "runs_per_period: 99 "),
-            )
-            played = Play(stage, lies, many)
-            played.deliver()
-            yield played
+    with Stage(tmp_path_factory.mktemp("lying") / "stage") as stage, behind_lies(stage) as (lies, _):
+        many = demo.agree(
+            stage,
+            release_delay=f"{DELAY_S}s",
+            change=lambda text: text.replace("runs_per_period: 1 ", "runs_per_period: 99 "),
+        )
+        played = Play(stage, lies, many)
+        played.deliver()
+        yield played
 
 
 def another_agreement(play: Play, title: str, *changes: tuple[str, str]) -> Play:

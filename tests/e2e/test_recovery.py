@@ -16,10 +16,10 @@ import pyarrow.parquet
 import pytest
 
 from enclaves import await_
-from lying import LyingHost, always
+from lying import LyingHost, always, behind_lies
 from sealstat.crypto.statement import sign
 from sealstat.lab import demo
-from sealstat.lab.stage import Stage, free_port
+from sealstat.lab.stage import Stage
 from sealstat.party.home import Home
 from sealstat.party.member import Member
 
@@ -70,17 +70,10 @@ class Play:
 
 @pytest.fixture(scope="module")
 def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
-    with Stage(tmp_path_factory.mktemp("recovery") / "stage") as stage:
-        stage.set_up()
-        stage.start_witnesses()
-        real = free_port()
-        with LyingHost(stage.ports["host"], f"http://127.0.0.1:{real}", stage.folder / "cards") as lies:
-            stage.start_host("--port", str(real), "--url", stage.url, "--recosign", "1")
-            for party in stage.parties:
-                stage.start_agent(party)
-            stage.start_enclave()
-            agreement = demo.agree(stage, change=lambda text: text.replace("delay: 7d", f"delay: {DELAY_S}s"))
-            yield Play(stage, lies, agreement)
+    with Stage(tmp_path_factory.mktemp("recovery") / "stage") as stage, behind_lies(stage) as (lies, _):
+        stage.start_enclave()
+        agreement = demo.agree(stage, change=lambda text: text.replace("delay: 7d", f"delay: {DELAY_S}s"))
+        yield Play(stage, lies, agreement)
 
 
 def test_a_lost_daily_key_is_replaced_by_the_recovery_key(play: Play, tmp_path: Path) -> None:
